@@ -1,0 +1,165 @@
+"""The only reader of settings and environment; nothing is read at import, nothing is remembered.
+
+Each option of a storage is looked up, at each call, in ``STORAGES[alias]["OPTIONS"]``, then
+``settings.CF_IMAGES["UPPER_CASE"]``, then the flat Django setting, then the environment variable
+(the first of its names wins), then its default. ``None`` and ``""`` mean "not given".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One setting: its default, the types it may have, and its flat names in order of preference."""
+
+    default: Any = None
+    types: tuple[type, ...] = (str,)
+    names: tuple[str, ...] = ()
+    secret: bool = False
+
+
+# What a storage takes in its OPTIONS, and CF_IMAGES in capitals.
+STORAGE_OPTIONS: Mapping[str, Option] = {
+    "account_id": Option(names=("CF_ACCT_ID", "CF_ACCOUNT_ID")),
+    "api_token": Option(names=("CF_IMG_TOKEN", "CF_API_TOKEN"), secret=True),
+    "account_hash": Option(names=("CF_IMG_HASH",)),
+    "api_url": Option(default="https://api.cloudflare.com/client/v4"),
+    "delivery_url": Option(default="https://imagedelivery.net"),
+    "variant": Option(default="public"),
+    "background": Option(default=False, types=(bool,)),
+    "require_signed_urls": Option(default=False, types=(bool,)),
+    "fit_limits": Option(default=False, types=(bool,)),
+    "unique_names": Option(default=True, types=(bool,)),
+    "metadata": Option(default={}, types=(dict,)),
+    "creator": Option(),
+    "timeout": Option(default=60.0, types=(int, float)),
+}
+CREDENTIALS = ("account_id", "api_token", "account_hash")
+
+# What only CF_IMAGES has: the package's own settings, the same for every storage.
+PACKAGE_OPTIONS: Mapping[str, Option] = {
+    "VARIANTS": Option(default={}, types=(dict,)),
+    "LOCAL_ENVS": Option(default=("dev",), types=(list, tuple, set, frozenset)),
+    "LOCAL_ALIAS": Option(default="default"),
+    "CLOUDFLARE_ALIAS": Option(default="cloudflare_images"),
+    "SERVE_LOCAL_VARIANTS": Option(types=(bool,)),  # None: where DEBUG is on
+    "VALIDATE_FIELDS": Option(default=True, types=(bool,)),
+    # Which addresses upload_from_url and the view accept; Cloudflare fetches them, not we.
+    "UPLOAD_URL_SCHEMES": Option(default=("https",), types=(list, tuple, set, frozenset)),
+    "UPLOAD_URL_CREDENTIALS": Option(default=False, types=(bool,)),
+    "UPLOAD_URL_LOCAL_HOSTS": Option(default=(), types=(list, tuple, set, frozenset)),
+    # Background uploads: "huey", "none" or the dotted path of a callable; None: huey where djhuey is installed.
+    "QUEUE": Option(),
+}
+
+
+def option(name: str, given: Mapping[str, Any]) -> Any:
+    """The value of one storage option; ``given`` are the storage's own ``OPTIONS``."""
+    declared = STORAGE_OPTIONS[name]
+    for place, value in _places(name, declared, given):
+        if value is not None and value != "":
+            return _checked(value, declared, place)
+    return declared.default
+
+
+def credential(name: str, given: Mapping[str, Any]) -> str:
+    """A credential that must be there; raises ``ImproperlyConfigured`` naming every place it may be put."""
+    value = option(name, given)
+    if value is None:
+        raise ImproperlyConfigured(f"Cloudflare Images has no {name}: {remedy(name)}.")
+    return str(value)
+
+
+def remedy(name: str) -> str:
+    """Where a missing credential may be put, in words."""
+    names = STORAGE_OPTIONS[name].names
+    return (
+        f"set the environment variable or Django setting {' or '.join(names)}, "
+        f'CF_IMAGES["{name.upper()}"], or "{name}" in the OPTIONS of the storage'
+    )
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Refuse an option that no storage knows, and name those that exist."""
+    unknown = sorted(given.keys() - STORAGE_OPTIONS.keys())
+    if unknown:
+        raise ImproperlyConfigured(
+            f"Unknown option of the Cloudflare Images storage: {', '.join(unknown)}. "
+            f"Known are {', '.join(STORAGE_OPTIONS)}."
+        )
+
+
+def package(name: str) -> Any:
+    """One of the package's own settings, from ``CF_IMAGES``."""
+    declared = PACKAGE_OPTIONS[name]
+    value = _cf_images().get(name)
+    return declared.default if value is None else _checked(value, declared, f'CF_IMAGES["{name}"]')
+
+
+def env_name() -> str:
+    """The name of the environment: the setting ``ENV_NAME``, else the environment variable, else nothing."""
+    return str(getattr(settings, "ENV_NAME", None) or os.environ.get("ENV_NAME", ""))
+
+
+def is_local() -> bool:
+    """Whether ``select_storage`` keeps images on this machine."""
+    return env_name() in package("LOCAL_ENVS")
+
+
+def selected_alias() -> str:
+    """The alias in ``STORAGES`` that ``select_storage`` takes."""
+    return str(package("LOCAL_ALIAS" if is_local() else "CLOUDFLARE_ALIAS"))
+
+
+def serves_local_variants() -> bool:
+    """Whether the view of local variants answers: where asked for, else where ``DEBUG`` is on."""
+    asked = package("SERVE_LOCAL_VARIANTS")
+    return bool(settings.DEBUG if asked is None else asked)
+
+
+def _places(name: str, declared: Option, given: Mapping[str, Any]) -> Any:
+    yield f'OPTIONS["{name}"]', given.get(name)
+    yield f'CF_IMAGES["{name.upper()}"]', _cf_images().get(name.upper())
+    for flat in declared.names:
+        yield f"the setting {flat}", getattr(settings, flat, None)
+    for flat in declared.names:
+        yield f"the environment variable {flat}", os.environ.get(flat)
+
+
+def _cf_images() -> Mapping[str, Any]:
+    declared = getattr(settings, "CF_IMAGES", {})
+    if not isinstance(declared, Mapping):
+        raise ImproperlyConfigured(f"CF_IMAGES is a {type(declared).__name__}, not a dictionary.")
+    known = PACKAGE_OPTIONS.keys() | {name.upper() for name in STORAGE_OPTIONS}
+    if unknown := sorted(str(key) for key in declared.keys() - known):
+        raise ImproperlyConfigured(
+            f"Unknown key in CF_IMAGES: {', '.join(unknown)}. Known are {', '.join(sorted(known))}."
+        )
+    return declared
+
+
+def _checked(value: Any, declared: Option, place: str) -> Any:
+    wrong_bool = isinstance(value, bool) and bool not in declared.types
+    if wrong_bool or not isinstance(value, declared.types):
+        wanted = " or ".join(kind.__name__ for kind in declared.types)
+        raise ImproperlyConfigured(f"{place} is a {type(value).__name__}; it must be a {wanted}.")
+    if not isinstance(value, str) or not declared.names:
+        return value
+    if value.startswith("op://"):
+        raise ImproperlyConfigured(
+            f"{place} is an unresolved 1Password reference (op://…): start the process with "
+            f"`op run --env-file=… -- <command>`, which replaces it by the secret."
+        )
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ImproperlyConfigured(
+            f"{place} contains a line break, a space or a sign that no credential has."
+        )
+    return value

@@ -1,0 +1,143 @@
+"""Choose, clean and parse the names of images; pure.
+
+The name that a field stores is what Cloudflare calls the image ID. A public name is ours, e.g.
+``avatars/jane-t9f2k0-5p2kd0qj3m8v7x1c.jpg``: folder, shortened stem, second of birth in base 36,
+80 random bits, extension. A private image has Cloudflare's ID, kept behind a ``~``, e.g.
+``avatars/jane~083eb7b2-5392-4565-b69e-aff66acddd00.jpg``; no public name has a ``~``.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import secrets
+import unicodedata
+
+from cf_images.exceptions import InvalidNameError
+
+# "Upload images with a custom ID" (Cloudflare Images docs): no slash at either end, not shaped like a UUID.
+MAX_ID_LENGTH = 1024
+_UUID_SHAPE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# The API's own words below /images/v1/: an image with such an ID could not be addressed.
+RESERVED_IDS = frozenset({"variants", "keys", "stats", "batch_token", "config", "direct_upload"})
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_RANDOM_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 32 letters, five bits each, no i, l, o, u to misread
+_RANDOM_LENGTH = 16
+_STEM_LENGTH = 40
+_BIRTH = re.compile(rf"(?:^|[-/])([0-9a-z]{{6,7}})-[{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]+)?$")
+_PRIVATE = re.compile(r"~([^~/]+?)(\.[a-z0-9]{1,5})?$")
+_REMOTE_ID_LENGTH = 36  # what Cloudflare generates is shaped like a UUID
+_EXTENSION_LENGTH = len(".webp")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def unique_name(name: str, *, seconds: int, max_length: int | None = None) -> str:
+    """A name like ``name`` that nobody has had or will have; ``seconds`` is its birth since 1970.
+
+    Raises ``InvalidNameError`` when folder, birth and random part do not fit into ``max_length``.
+    """
+    tail = f"{_base36(seconds)}-{_random()}"
+    folder, stem, extension = _parts(name)
+    return _joined(folder, stem, f"-{tail}", extension, max_length, name)
+
+
+def private_stem(name: str, *, max_length: int | None = None) -> str:
+    """``name`` cleaned and shortened so that ``with_remote_id`` still fits into ``max_length``."""
+    folder, stem, extension = _parts(name)
+    reserve = None if max_length is None else max_length - 1 - _REMOTE_ID_LENGTH
+    return _joined(folder, stem or "image", "", extension, reserve, name)
+
+
+def with_remote_id(name: str, image_id: str) -> str:
+    """``avatars/jane.jpg`` with Cloudflare's ID in it: ``avatars/jane~<image_id>.jpg``."""
+    root, extension = posixpath.splitext(name)
+    return f"{root}~{image_id}{extension}"
+
+
+def with_extension(name: str, extension: str) -> str:
+    """``name`` with the extension that its bytes deserve, given without a dot."""
+    return f"{posixpath.splitext(name)[0]}.{extension}"
+
+
+def image_id(name: str) -> str:
+    """The ID that Cloudflare knows the image by: the name itself, or what follows a ``~``."""
+    private = _PRIVATE.search(name)
+    return private[1] if private else name
+
+
+def born_at(name: str) -> int | None:
+    """The second since 1970 in which ``unique_name`` chose this name, ``None`` for any other name."""
+    birth = _BIRTH.search(name)
+    return int(birth[1], 36) if birth else None
+
+
+def given_name(name: str) -> str:
+    """``name`` itself, cleaned only of what no ID may have; raises ``InvalidNameError`` where that fails.
+
+    For ``unique_names: False``: other apps look the file up by exactly this name.
+    """
+    cleaned = posixpath.normpath(name.replace("\\", "/")).replace("~", "-")
+    if problem := _problem(cleaned):
+        raise InvalidNameError(f"{_shown(name)} cannot be the name of an image: {problem}.")
+    return cleaned
+
+
+def _problem(name: str) -> str:
+    if name in ("", ".") or name.startswith("/") or ".." in name.split("/"):
+        return "it is empty, absolute or leaves its folder"
+    if _CONTROL.search(name):
+        return "it contains control characters"
+    if len(name) > MAX_ID_LENGTH:
+        return f"it has {len(name):,} characters, Cloudflare takes {MAX_ID_LENGTH:,}"
+    if _UUID_SHAPE.fullmatch(name):
+        return "Cloudflare keeps names shaped like a UUID for itself"
+    if name in RESERVED_IDS:
+        return "it is a word of Cloudflare's API"
+    return ""
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Folder (with its slash), stem and extension (with its dot), all in ``[A-Za-z0-9._/-]``."""
+    folder, filename = posixpath.split(name)
+    stem, extension = posixpath.splitext(filename)
+    segments = [_ascii(segment).strip("-.") for segment in folder.split("/")]
+    prefix = "".join(f"{segment}/" for segment in segments if segment)
+    suffix = re.sub(r"[^a-z0-9]", "", extension.lower())
+    return prefix, _ascii(stem)[:_STEM_LENGTH].strip("-."), f".{suffix}" if suffix else ""
+
+
+def _joined(folder: str, stem: str, tail: str, extension: str, max_length: int | None, asked_for: str) -> str:
+    if len(extension) > _EXTENSION_LENGTH:
+        extension = ""  # no image's: the bytes will say which one it is
+    allowed = min(MAX_ID_LENGTH, max_length or MAX_ID_LENGTH)
+    room = allowed - len(folder) - len(tail) - _EXTENSION_LENGTH
+    shortened = stem[: max(room, 0)].rstrip("-.")
+    if room < 0 or not (shortened or tail):
+        raise InvalidNameError(
+            f"{_shown(asked_for)} leaves no room for a unique name in {allowed} characters; "
+            f"raise the field's max_length or shorten its upload_to."
+        )
+    return f"{folder}{shortened}{tail if shortened else tail.removeprefix('-')}{extension}"
+
+
+def _ascii(text: str) -> str:
+    """``text`` in ``[A-Za-z0-9._-]``: accents dropped, everything else a hyphen."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", plain))
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits.rjust(6, "0")
+
+
+def _random() -> str:
+    return "".join(secrets.choice(_RANDOM_ALPHABET) for _ in range(_RANDOM_LENGTH))
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:77]}…")
