@@ -42,6 +42,8 @@ STORAGE_OPTIONS: Mapping[str, Option] = {
     "creator": Option(),
     "timeout": Option(default=60.0, types=(int, float)),
 }
+# What a new account's "public" variant is; an account can change it, so a project may declare its own.
+PUBLIC_VARIANT: Mapping[str, Any] = {"width": 1366, "height": 768, "fit": "scale-down"}
 CREDENTIALS = ("account_id", "api_token", "account_hash")
 
 # What only CF_IMAGES has: the package's own settings, the same for every storage.
@@ -56,7 +58,7 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
     "UPLOAD_URL_SCHEMES": Option(default=("https",), types=(list, tuple, set, frozenset)),
     "UPLOAD_URL_CREDENTIALS": Option(default=False, types=(bool,)),
     "UPLOAD_URL_LOCAL_HOSTS": Option(default=(), types=(list, tuple, set, frozenset)),
-    # Background uploads: "huey", "none" or the dotted path of a callable; None: huey where djhuey is installed.
+    # The bell of background uploads: "huey", "none" or a dotted path; None: huey where djhuey is installed.
     "QUEUE": Option(),
 }
 
@@ -102,6 +104,18 @@ def package(name: str) -> Any:
     declared = PACKAGE_OPTIONS[name]
     value = _cf_images().get(name)
     return declared.default if value is None else _checked(value, declared, f'CF_IMAGES["{name}"]')
+
+
+def delivery_urls() -> list[str]:
+    """Every address from which images of this project may come: of each storage, and Cloudflare's own."""
+    given = [(declared.get("OPTIONS") or {}).get("delivery_url") for declared in settings.STORAGES.values()]
+    known = [*given, option("delivery_url", {}), STORAGE_OPTIONS["delivery_url"].default]
+    return [url for url in dict.fromkeys(known) if isinstance(url, str) and url]
+
+
+def variants() -> Mapping[str, Mapping[str, Any]]:
+    """The declared variants, with the ``public`` one that every account begins with."""
+    return {"public": PUBLIC_VARIANT, **package("VARIANTS")}
 
 
 def env_name() -> str:

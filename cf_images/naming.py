@@ -72,24 +72,31 @@ def born_at(name: str) -> int | None:
     return int(birth[1], 36) if birth else None
 
 
-def given_name(name: str) -> str:
+def valid_filename(name: str) -> str:
+    """A file name, however strange, in ``[A-Za-z0-9._-]`` and with a stem."""
+    _, stem, extension = _parts(posixpath.basename(name))
+    return f"{stem or 'image'}{extension}"
+
+
+def given_name(name: str, *, max_length: int | None = None) -> str:
     """``name`` itself, cleaned only of what no ID may have; raises ``InvalidNameError`` where that fails.
 
     For ``unique_names: False``: other apps look the file up by exactly this name.
     """
     cleaned = posixpath.normpath(name.replace("\\", "/")).replace("~", "-")
-    if problem := _problem(cleaned):
+    if problem := _problem(cleaned, max_length or MAX_ID_LENGTH):
         raise InvalidNameError(f"{_shown(name)} cannot be the name of an image: {problem}.")
     return cleaned
 
 
-def _problem(name: str) -> str:
+def _problem(name: str, max_length: int) -> str:
     if name in ("", ".") or name.startswith("/") or ".." in name.split("/"):
         return "it is empty, absolute or leaves its folder"
     if _CONTROL.search(name):
         return "it contains control characters"
-    if len(name) > MAX_ID_LENGTH:
-        return f"it has {len(name):,} characters, Cloudflare takes {MAX_ID_LENGTH:,}"
+    allowed = min(max_length, MAX_ID_LENGTH)
+    if len(name) > allowed:
+        return f"it has {len(name):,} characters, {allowed:,} are possible"
     if _UUID_SHAPE.fullmatch(name):
         return "Cloudflare keeps names shaped like a UUID for itself"
     if name in RESERVED_IDS:

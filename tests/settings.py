@@ -55,3 +55,6 @@ STORAGES = {
     "cloudflare_images": {"BACKEND": "cf_images.storage.CloudflareImagesStorage"},
 }
 CF_IMAGES = {"VARIANTS": {"avatar": {"width": 240, "height": 240, "fit": "cover"}}}
+CF_ACCT_ID = "test-account"
+CF_IMG_TOKEN = "test-token"
+CF_IMG_HASH = "test-hash"

@@ -1,0 +1,238 @@
+"""System checks: say at start-up what would fail at run time. No network; IDs never change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Field, FileField, ImageField
+from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
+
+from cf_images import conf
+from cf_images.exceptions import InvalidVariantError
+from cf_images.local import LocalImagesStorage
+from cf_images.storage import CloudflareImagesStorage, select_storage
+
+Check = Callable[[], Iterator[checks.CheckMessage]]
+
+_ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  # compared with, not bound to
+# Apps that look up renditions by names of their own: the setting that names the alias, and its default.
+_RENDITIONS = {
+    "easy_thumbnails": ("THUMBNAIL_DEFAULT_STORAGE_ALIAS", "easy_thumbnails"),
+    "sorl.thumbnail": ("THUMBNAIL_STORAGE", "default"),
+    "imagekit": ("IMAGEKIT_DEFAULT_FILE_STORAGE", "default"),
+}
+
+
+def register_all() -> None:
+    """Register every check of this module with Django."""
+    for check in _CHECKS:
+        checks.register(_for_django(check), "cf_images")
+
+
+def _for_django(check: Check) -> Any:
+    def run(**_: Any) -> list[checks.CheckMessage]:
+        return list(check())
+
+    return run
+
+
+def _settings() -> Iterator[checks.CheckMessage]:
+    """E001: an unknown key or option, or a value that it cannot have."""
+    try:
+        for name in conf.PACKAGE_OPTIONS:
+            conf.package(name)
+        for options in _cloudflare_options().values():
+            conf.check_options(options)
+            for name in conf.STORAGE_OPTIONS.keys() - set(conf.CREDENTIALS):
+                conf.option(name, options)
+    except ImproperlyConfigured as error:
+        yield checks.Error(str(error), id="cf_images.E001")
+
+
+def _credentials() -> Iterator[checks.CheckMessage]:
+    """E002: a missing credential; E003: one that cannot be right. Silent where images stay local."""
+    used = {conf.selected_alias()} if conf.is_local() else None
+    for alias, options in _cloudflare_options().items():
+        if used is None or alias in used:
+            yield from _credentials_of(alias, options)
+
+
+def _credentials_of(alias: str, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:
+    values: dict[str, Any] = {}
+    for name in conf.CREDENTIALS:
+        try:
+            values[name] = conf.option(name, options)
+        except ImproperlyConfigured as error:
+            yield checks.Error(f'STORAGES["{alias}"]: {error}', id="cf_images.E003")
+            return
+    for name in [name for name, value in values.items() if value is None]:
+        hint = conf.remedy(name)
+        yield checks.Error(
+            f'STORAGES["{alias}"] has no {name}.', hint=f"{hint[0].upper()}{hint[1:]}.", id="cf_images.E002"
+        )
+    if _ACCOUNT_ID.fullmatch(values["account_hash"] or ""):
+        yield checks.Error(
+            f'STORAGES["{alias}"]: the account_hash looks like an account ID (32 hexadecimal digits).',
+            hint="The hash is in every delivery URL: https://imagedelivery.net/<account_hash>/… "
+            "(dashboard: Images, Hosted images, Developer Resources).",
+            id="cf_images.E004",
+        )
+
+
+def _emulator() -> Iterator[checks.CheckMessage]:
+    """E011: images would go to an emulator on this machine although DEBUG is off."""
+    if settings.DEBUG:
+        return
+    for alias, options in _cloudflare_options().items():
+        for name in ("api_url", "delivery_url"):
+            if urlsplit(str(conf.option(name, options))).hostname in _LOOPBACK:
+                yield checks.Error(
+                    f'STORAGES["{alias}"]: {name} is on this machine, like an emulator, and DEBUG is off.',
+                    hint=f"Remove {name} to use Cloudflare, or silence this check where it is meant.",
+                    id="cf_images.E011",
+                )
+
+
+def _variants() -> Iterator[checks.CheckMessage]:
+    """E013: a declaration in VARIANTS that Cloudflare would refuse."""
+    from cf_images.rendering import Transform  # Pillow, only where a check or a picture needs it
+
+    for name, declared in conf.package("VARIANTS").items():
+        try:
+            if not re.fullmatch(r"[A-Za-z0-9]{1,99}", str(name)):
+                raise InvalidVariantError("a name is 1 to 99 letters and digits")
+            Transform.from_options(declared)
+        except (InvalidVariantError, TypeError, AttributeError) as error:
+            yield checks.Error(f'CF_IMAGES["VARIANTS"][{name!r}]: {error}', id="cf_images.E013")
+
+
+def _selection() -> Iterator[checks.CheckMessage]:
+    """W005, E006, W007: what ``select_storage`` would choose, and what looks as if it chose."""
+    if hasattr(settings, "DEFAULT_FILE_STORAGE"):
+        yield checks.Warning(
+            "Django ignores DEFAULT_FILE_STORAGE since 5.1.",
+            hint='Move its value to STORAGES["default"]["BACKEND"] and remove it.',
+            id="cf_images.W005",
+        )
+    for key in ("LOCAL_ALIAS", "CLOUDFLARE_ALIAS"):
+        if (alias := conf.package(key)) not in settings.STORAGES and any(_selecting_fields()):
+            yield checks.Error(
+                f'select_storage needs STORAGES["{alias}"], which does not exist.',
+                hint=f'Add it, or name another alias in CF_IMAGES["{key}"].',
+                id="cf_images.E006",
+            )
+    if conf.is_local() and not settings.DEBUG and any(_selecting_fields()):
+        yield checks.Warning(
+            f"select_storage keeps images on this machine's disk (ENV_NAME is {conf.env_name()!r}) "
+            f"although DEBUG is off.",
+            hint="Set ENV_NAME to the name of this environment, e.g. ENV_NAME=production.",
+            id="cf_images.W007",
+        )
+
+
+def _fields() -> Iterator[checks.CheckMessage]:
+    """W009, E010: fields that Cloudflare, or a migration, should not see like this."""
+    for field in _file_fields():
+        storage = field.storage
+        if not isinstance(storage, CloudflareImagesStorage):
+            continue
+        if not isinstance(field, ImageField):
+            yield checks.Warning(
+                "A FileField keeps its files at Cloudflare Images, which refuses everything but images.",
+                hint="Make it an ImageField, or give it another storage.",
+                obj=field,
+                id="cf_images.W009",
+            )
+        if storage.has_explicit_secret():
+            yield checks.Error(
+                "The field's storage was given a secret by hand, where code and tracebacks can show it.",
+                hint='Put it into the environment or into STORAGES, and use storages["<alias>"].',
+                obj=field,
+                id="cf_images.E010",
+            )
+
+
+def _neighbors() -> Iterator[checks.CheckMessage]:
+    """E008, W012: other apps that keep their files with us in a way that cannot work."""
+    ours = _cloudflare_options()
+    if "staticfiles" in ours:
+        yield checks.Error(
+            'STORAGES["staticfiles"] is Cloudflare Images, which refuses scripts and style sheets.',
+            hint="Use django.contrib.staticfiles.storage.StaticFilesStorage, or what you had before.",
+            id="cf_images.E008",
+        )
+    for app, (setting, default) in _RENDITIONS.items():
+        alias = getattr(settings, setting, None) or default
+        alias = alias if alias in settings.STORAGES else "default"
+        if apps.is_installed(app) and alias in ours and conf.option("unique_names", ours[alias]):
+            yield checks.Warning(
+                f'{app} keeps its renditions in STORAGES["{alias}"], where every save gets a new name: '
+                f"it would store, and you would pay for, the same rendition again and again.",
+                hint=f'Give it an alias with OPTIONS {{"unique_names": False}} in {setting}, or local files.',
+                id="cf_images.W012",
+            )
+
+
+def _addresses() -> Iterator[checks.CheckMessage]:
+    """W014: local variants are wanted, but their view is not mounted."""
+    backend = _backend(conf.package("LOCAL_ALIAS"))
+    local = conf.is_local() and issubclass(backend, LocalImagesStorage) and conf.serves_local_variants()
+    if not local or not getattr(settings, "ROOT_URLCONF", None):
+        return
+    try:
+        reverse("cf_images:local_variant", args=["public", "name"])
+    except NoReverseMatch:
+        yield checks.Warning(
+            "Local variants show the original: their view is not mounted.",
+            hint='Add path("cf-images/", include("cf_images.urls")) to your URLs.',
+            id="cf_images.W014",
+        )
+
+
+_CHECKS: tuple[Check, ...] = (
+    _settings,
+    _credentials,
+    _emulator,
+    _variants,
+    _selection,
+    _fields,
+    _neighbors,
+    _addresses,
+)
+
+
+def _cloudflare_options() -> dict[str, dict[str, Any]]:
+    """The OPTIONS of every alias whose backend is ours."""
+    return {
+        alias: declared.get("OPTIONS") or {}
+        for alias, declared in settings.STORAGES.items()
+        if issubclass(_backend(alias), CloudflareImagesStorage)
+    }
+
+
+def _backend(alias: str) -> type:
+    """The storage class of an alias; ``object`` where there is none, which Django itself reports."""
+    try:
+        backend = import_string(settings.STORAGES[alias]["BACKEND"])
+    except (ImportError, KeyError):
+        return object
+    return backend if isinstance(backend, type) else object
+
+
+def _file_fields() -> Iterator[FileField]:
+    for model in apps.get_models(include_auto_created=True):
+        fields: list[Any] = list(model._meta.local_fields)
+        yield from (field for field in fields if isinstance(field, FileField))
+
+
+def _selecting_fields() -> Iterator[Field[Any, Any]]:
+    return (field for field in _file_fields() if getattr(field, "_storage_callable", None) is select_storage)

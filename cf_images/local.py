@@ -1,0 +1,139 @@
+"""Local files with Cloudflare's variants, for development: rendered when asked for, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from django.core.files.storage import FileSystemStorage
+from django.urls import NoReverseMatch, reverse
+from django.utils.deconstruct import deconstructible
+
+from cf_images import conf, delivery
+from cf_images.exceptions import ImageNotFoundError, InvalidVariantError
+
+if TYPE_CHECKING:
+    from cf_images.rendering import Transform
+
+# Inside of the media folder, so that it lives and moves with the images; not listed with them.
+_CACHE = ".cf_images"
+_EXTENSIONS = {
+    "image/avif": "avif",
+    "image/gif": "gif",
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/svg+xml": "svg",
+    "image/webp": "webp",
+    "application/json": "json",
+}
+_CONTENT_TYPES = {extension: content_type for content_type, extension in _EXTENSIONS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRendition:
+    """One rendered variant on disk."""
+
+    path: Path
+    content_type: str
+
+
+@deconstructible(path="cf_images.storage.LocalImagesStorage")
+class LocalImagesStorage(FileSystemStorage):
+    """Django's files, with ``url(name, variant=…)`` as ``CloudflareImagesStorage`` has it.
+
+    The variants are served by the view in ``cf_images.urls`` for the storage at ``CF_IMAGES["LOCAL_ALIAS"]``
+    while ``DEBUG`` is on or ``CF_IMAGES["SERVE_LOCAL_VARIANTS"]`` asks for it; otherwise every variant is
+    the original.
+    """
+
+    def url(self, name: str | None, variant: str | None = None) -> str:
+        """The original's address, or that of ``variant``."""
+        original = super().url(name)
+        if not name or variant is None:
+            return original
+        cleaned = delivery.clean_variant(variant)
+        if not conf.serves_local_variants():
+            return original
+        try:
+            return reverse("cf_images:local_variant", args=[cleaned, name.replace("\\", "/")])
+        except NoReverseMatch:
+            return original
+
+    def url_variant(self, name: str, variant: str) -> str:
+        """``url(name, variant=variant)``, as older recipes call it."""
+        return self.url(name, variant=variant)
+
+    def name_of(self, url: str) -> str | None:
+        """The name of the image that ``url`` is the original of, ``None`` for anybody else's URL."""
+        base = self.base_url
+        if not base or not url.startswith(base) or url == base:
+            return None
+        return unquote(url[len(base) :])
+
+    def delete(self, name: str) -> None:
+        """Delete the image and what was rendered of it."""
+        super().delete(name)
+        shutil.rmtree(self._cache_of(name), ignore_errors=True)
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Folders and files below ``path``, without the rendered ones."""
+        folders, files = super().listdir(path)
+        return [folder for folder in folders if folder != _CACHE], files
+
+    def rendition(self, name: str, variant: str, *, accept: str = "") -> LocalRendition:
+        """``variant`` of the image, from the disk or rendered now; ``accept`` is the browser's header.
+
+        Raises ``ImageNotFoundError`` for an unknown image, ``InvalidVariantError`` for an undeclared name,
+        ``RenderingError`` for what is no image.
+        """
+        from cf_images import rendering  # Pillow, only where something is rendered
+
+        transform = _transform(variant)
+        folder, key = self._cache_of(name), self._key(name, transform, accept)
+        for kept in folder.glob(f"{key}.*"):
+            return LocalRendition(path=kept, content_type=_CONTENT_TYPES[kept.suffix[1:]])
+        with self.open(name) as file:
+            rendered = rendering.render(file, transform, accept=accept)
+        path = folder / f"{key}.{_EXTENSIONS[rendered.content_type]}"
+        _write(path, rendered.body)
+        return LocalRendition(path=path, content_type=rendered.content_type)
+
+    def _cache_of(self, name: str) -> Path:
+        return Path(self.location) / _CACHE / hashlib.sha256(name.encode()).hexdigest()[:32]
+
+    def _key(self, name: str, transform: Transform, accept: str) -> str:
+        """A key that changes with the file, the variant, and what the browser understands."""
+        try:
+            file = os.stat(self.path(name))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ImageNotFoundError(f"There is no image {name!r}.") from None
+        understood = [kind for kind in ("image/avif", "image/webp", "*/*") if kind in accept]
+        facts = f"{transform} {understood} {file.st_mtime_ns} {file.st_size}"
+        return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def _transform(variant: str) -> Transform:
+    from cf_images.rendering import Transform  # Pillow, only where something is rendered
+
+    if delivery.is_flexible(variant):
+        return Transform.parse(variant)
+    declared = conf.variants()
+    if variant not in declared:
+        raise InvalidVariantError(
+            f'No variant {variant!r} is declared in CF_IMAGES["VARIANTS"]; there are {", ".join(declared)}.'
+        )
+    return Transform.from_options(declared[variant])
+
+
+def _write(path: Path, body: bytes) -> None:
+    """The whole file or none of it: two browsers may ask for the same variant at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        file.write(body)
+    os.replace(file.name, path)

@@ -1,0 +1,283 @@
+"""The storages: Cloudflare Images, local files with the same variants, and the choice between them.
+
+Constructing a storage opens nothing and reads no credentials: it happens while models are imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.core.files.base import File
+from django.core.files.storage import Storage, storages
+from django.core.files.utils import validate_file_name
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from cf_images import conf, delivery, images, naming
+from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError, ImageRejectedError
+from cf_images.files import CloudflareImagesFile, from_start
+from cf_images.local import LocalImagesStorage
+
+if TYPE_CHECKING:
+    from cf_images.client import CloudflareImagesClient, Image
+
+__all__ = ["CloudflareImagesFile", "CloudflareImagesStorage", "LocalImagesStorage", "named", "select_storage"]
+
+# Our part of an image's metadata, below one key so that it cannot collide with the project's own.
+FACTS = "cf_images"
+_METADATA_BYTES = 1024  # "Limits" in Cloudflare's documentation
+
+
+def select_storage() -> Storage:
+    """The storage that the environment asks for: local files where ``ENV_NAME`` is one of ``LOCAL_ENVS``.
+
+    For ``ImageField(storage=select_storage)``: migrations hold only this path.
+    """
+    return storages[conf.selected_alias()]
+
+
+def named(alias: str) -> Storage:
+    """The storage ``STORAGES[alias]``; what a pickle or a migration holds instead of the settings' values."""
+    return storages[alias]
+
+
+class CloudflareImagesStorage(Storage):
+    """Images at Cloudflare, under names of our own; see ``conf.STORAGE_OPTIONS`` for the options.
+
+    Errors are those of ``cf_images.exceptions``; a missing image is also a ``FileNotFoundError``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        conf.check_options(options)
+        self._options = options
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.alias or self._public_options()}>"
+
+    # What it is made of
+
+    @property
+    def alias(self) -> str | None:
+        """Its alias in ``settings.STORAGES``, found by class and options: Django does not tell."""
+        for alias, declared in settings.STORAGES.items():
+            same_options = declared.get("OPTIONS", {}) == self._options
+            if same_options and import_string(declared["BACKEND"]) is type(self):
+                return str(alias)
+        return None
+
+    def option(self, name: str) -> Any:
+        """One option as the settings have it now."""
+        return conf.option(name, self._options)
+
+    @property
+    def client(self) -> CloudflareImagesClient:
+        """A client with this storage's credentials; cheap, the connections belong to the process."""
+        return self.make_client()
+
+    def make_client(self, *, retry: bool = True) -> CloudflareImagesClient:
+        """``client``, or with ``retry=False`` one that tries each request once."""
+        from cf_images.client import CloudflareImagesClient  # httpx, only for a request
+
+        return CloudflareImagesClient(
+            conf.credential("account_id", self._options),
+            conf.credential("api_token", self._options),
+            api_url=self.option("api_url"),
+            timeout=self.option("timeout"),
+            retry=retry,
+        )
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """For migrations: its alias, or the options it was given, without secrets."""
+        if alias := self.alias:
+            return "cf_images.storage.named", [alias], {}
+        return f"{type(self).__module__}.{type(self).__qualname__}", [], self._public_options()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if alias := self.alias:
+            return named, (alias,)
+        return _rebuilt, (type(self), self._public_options())
+
+    def _public_options(self) -> dict[str, Any]:
+        return {name: value for name, value in self._options.items() if not conf.STORAGE_OPTIONS[name].secret}
+
+    def has_explicit_secret(self) -> bool:
+        """Whether a secret was given by hand instead of through the settings."""
+        return self.alias is None and self._options != self._public_options()
+
+    # Names
+
+    def get_valid_name(self, name: str) -> str:
+        """The file name as it may stand in an image's ID."""
+        return naming.valid_filename(name) if self.option("unique_names") else super().get_valid_name(name)
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """A name nobody else has, without asking anybody; with ``unique_names: False`` the given one."""
+        name = str(name).replace("\\", "/")
+        validate_file_name(name, allow_relative_path=True)
+        if not self.option("unique_names"):
+            return naming.given_name(name, max_length=max_length)
+        if self.option("require_signed_urls"):
+            return naming.private_stem(name, max_length=max_length)
+        return naming.unique_name(name, seconds=int(time.time()), max_length=max_length)
+
+    def image_id(self, name: str) -> str:
+        """Cloudflare's ID of the image; also of one whose name is a delivery URL, as older recipes stored."""
+        if not _is_url(name):
+            return naming.image_id(name)
+        address = delivery.parse_url(name, conf.delivery_urls())
+        if address is None or address.account_hash != self.option("account_hash"):
+            raise ImageNotFoundError(f"{name} is not an image of this account.")
+        return address.image_id
+
+    # Storing
+
+    def _save(self, name: str, content: File[Any]) -> str:
+        filename = os.path.basename(content.name or name)
+        with from_start(content) as start:
+            file, info = self._validated(start)
+            if self.option("unique_names"):
+                name = naming.with_extension(name, info.extension)
+            return self._store(name, file, info, filename)
+
+    def _validated(self, file: IO[bytes]) -> tuple[IO[bytes], images.ImageInfo]:
+        if self.option("fit_limits"):
+            return images.fit_limits(file)
+        return file, images.validate(file)
+
+    def _store(self, name: str, file: IO[bytes], info: images.ImageInfo, filename: str) -> str:
+        metadata = described(info, filename, self.option("metadata"))
+        part = {"filename": os.path.basename(name), "content_type": info.content_type}
+        creator = self.option("creator")
+        if not self.option("require_signed_urls"):
+            self.client.upload(file, image_id=name, metadata=metadata, creator=creator, **part)
+            return name
+        # Cloudflare refuses custom IDs for private images: reserve one of its own, then fill it.
+        client = self.client
+        reserved = client.create_direct_upload(metadata=metadata, require_signed_urls=True, creator=creator)
+        image = client.upload_direct(reserved.upload_url, file, **part)
+        return naming.with_remote_id(name, image.id)
+
+    def delete(self, name: str) -> None:
+        """Delete the image; one that is not there is not an error."""
+        if not name:
+            raise ValueError("The name must be given to delete().")
+        try:
+            self.client.delete(self.image_id(name))
+        except ImageNotFoundError:
+            pass
+
+    # Reading
+
+    def _open(self, name: str, mode: str = "rb") -> CloudflareImagesFile:
+        if mode != "rb":
+            raise ValueError(f"Images at Cloudflare are read as bytes and never changed: mode {mode!r}.")
+        image_id = self.image_id(name)
+        return CloudflareImagesFile(name, lambda: self.client.download(image_id))
+
+    def exists(self, name: str) -> bool:
+        """Whether Cloudflare has the image; a reservation without bytes is none."""
+        try:
+            return not self._details(name).draft
+        except ImageNotFoundError:
+            return False
+
+    def size(self, name: str) -> int:
+        """Bytes of the original: from the metadata of what this package stored, else by reading it."""
+        size = self._details(name).metadata.get(FACTS, {}).get("size")
+        if isinstance(size, int):
+            return size
+        with self.open(name) as file:
+            return int(file.size)
+
+    def get_created_time(self, name: str) -> datetime:
+        """When Cloudflare got the image; aware or naive by ``USE_TZ``."""
+        uploaded_at = self._details(name).uploaded_at
+        if uploaded_at is None:
+            raise CloudflareUnavailableError(f"Cloudflare does not say when it got {name}.")
+        return uploaded_at if settings.USE_TZ else timezone.make_naive(uploaded_at)
+
+    get_modified_time = get_created_time  # an image is never changed, only replaced by another
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Folders and images below ``path``; reads the whole account, 1,000 images a request."""
+        prefix = f"{path.strip('/')}/" if path.strip("/.") else ""
+        folders: set[str] = set()
+        files: list[str] = []
+        for image in self.client.list_images():
+            folder, slash, _ = image.id.removeprefix(prefix).partition("/")
+            if not image.id.startswith(prefix):
+                continue
+            folders.add(folder) if slash else files.append(folder)
+        return sorted(folders), files
+
+    def _details(self, name: str) -> Image:
+        return self.client.details(self.image_id(name))
+
+    # Delivery
+
+    def url(self, name: str | None, variant: str | None = None) -> str:
+        """Where browsers get the image, by default as ``variant`` of the options; never makes a request."""
+        if not name:
+            raise ValueError("An image without a name has no URL.")
+        if variant is None and _is_url(name):
+            return name
+        return self.delivery_address(name, delivery.clean_variant(variant or self.option("variant")))
+
+    def url_variant(self, name: str, variant: str) -> str:
+        """``url(name, variant=variant)``, as older recipes call it."""
+        return self.url(name, variant=variant)
+
+    def delivery_address(self, name: str, variant: str) -> str:
+        """The image's address at Cloudflare, whether it has arrived there or not."""
+        if _is_url(name):
+            address = delivery.parse_url(name, conf.delivery_urls())
+            return str(replace(address, variant=variant)) if address and not address.is_signed else name
+        account_hash = conf.credential("account_hash", self._options)
+        image_id = naming.image_id(name)
+        return delivery.build_url(self.option("delivery_url"), account_hash, image_id, variant)
+
+
+def described(info: images.ImageInfo, filename: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """``metadata`` with what is known of the image added, so that nobody must download it to learn it.
+
+    The user's file name is shortened until all of it fits; raises ``ImageRejectedError`` when the
+    project's own metadata leave no room for the rest.
+    """
+    facts: dict[str, Any] = {"size": info.size, "width": info.width, "height": info.height}
+    facts |= {"token": secrets.token_hex(8), "filename": filename[:255]}
+    complete = {**metadata, FACTS: facts}
+    while (excess := len(json.dumps(complete)) - _METADATA_BYTES) > 0:
+        if not facts["filename"]:
+            raise ImageRejectedError(
+                f"The metadata are {excess:,} bytes too long: Cloudflare keeps {_METADATA_BYTES:,} bytes of "
+                f"JSON for each image, and this package needs some of them for size and dimensions."
+            )
+        facts["filename"] = facts["filename"][: -max(1, excess // 12)]  # a sign takes up to 12 bytes of JSON
+    return complete
+
+
+def _rebuilt(storage: type[CloudflareImagesStorage], options: dict[str, Any]) -> CloudflareImagesStorage:
+    return storage(**options)
+
+
+def _is_url(name: str) -> bool:
+    return name.startswith(("https://", "http://"))
+
+
+@checks.register("cf_images")
+def check_installed(**_: Any) -> list[checks.CheckMessage]:
+    """W015: the storage is used but the app is not installed; here, since apps.py does not run then."""
+    if apps.is_installed("cf_images"):
+        return []
+    hint = 'Add "cf_images" to INSTALLED_APPS: it brings the checks, the tags and the validation in forms.'
+    return [checks.Warning("cf_images is used but not installed.", hint=hint, id="cf_images.W015")]

@@ -1,0 +1,29 @@
+"""Models as a project would write them, one for each way to keep an image."""
+
+from __future__ import annotations
+
+from django.core.files.storage import storages
+from django.db import models
+
+from cf_images.storage import select_storage
+
+
+def cloudflare() -> object:
+    """The Cloudflare alias, whatever the environment."""
+    return storages["cloudflare_images"]
+
+
+class Profile(models.Model):
+    """The README's model."""
+
+    image = models.ImageField(upload_to="avatars/", storage=select_storage, blank=True)
+
+
+class Photo(models.Model):
+    """A model that keeps the dimensions."""
+
+    file = models.ImageField(
+        upload_to="photos/%Y/", storage=cloudflare, width_field="width", height_field="height", blank=True
+    )
+    width = models.PositiveIntegerField(null=True, blank=True)
+    height = models.PositiveIntegerField(null=True, blank=True)
