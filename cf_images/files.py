@@ -21,7 +21,7 @@ _CHUNK_BYTES = 64 * 1024
 _STREAM_BYTES = 10 * MAX_BYTES  # more than any photo that fit_limits reduces
 
 
-class CloudflareImagesFile(File[bytes]):
+class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy only
     """The original of an image, read-only: asked for at once, fetched only as far as it is read.
 
     Seeks, iterates, closes and reopens (which fetches it anew); raises ``ImageNotFoundError`` when it is
