@@ -61,6 +61,7 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
     # The bell of background uploads: "huey", "none" or a dotted path; None: huey where djhuey is installed.
     "QUEUE": Option(),
 }
+_KNOWN_KEYS = PACKAGE_OPTIONS.keys() | {name.upper() for name in STORAGE_OPTIONS}
 
 
 def option(name: str, given: Mapping[str, Any]) -> Any:
@@ -152,10 +153,9 @@ def _cf_images() -> Mapping[str, Any]:
     declared = getattr(settings, "CF_IMAGES", {})
     if not isinstance(declared, Mapping):
         raise ImproperlyConfigured(f"CF_IMAGES is a {type(declared).__name__}, not a dictionary.")
-    known = PACKAGE_OPTIONS.keys() | {name.upper() for name in STORAGE_OPTIONS}
-    if unknown := sorted(str(key) for key in declared.keys() - known):
+    if unknown := sorted(str(key) for key in declared.keys() - _KNOWN_KEYS):
         raise ImproperlyConfigured(
-            f"Unknown key in CF_IMAGES: {', '.join(unknown)}. Known are {', '.join(sorted(known))}."
+            f"Unknown key in CF_IMAGES: {', '.join(unknown)}. Known are {', '.join(sorted(_KNOWN_KEYS))}."
         )
     return declared
 
