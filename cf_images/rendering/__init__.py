@@ -1,0 +1,132 @@
+"""One variant applied to one image, as Cloudflare Images does it, with Pillow.
+
+For development and the emulator: what is not Cloudflare's arithmetic but its taste (encoders, the exact
+curves of ``sharpen`` or ``contrast``) is near, not equal. What Pillow cannot do (faces, saliency, generated
+pixels) falls back to something plain and says so in ``Rendering.warnings``. Knows no Django and no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from cf_images.exceptions import InvalidVariantError, RenderingError
+from cf_images.rendering.encode import encode, encode_animation, keeps_animation, negotiate
+from cf_images.rendering.geometry import MAX_DPR, Plan, plan, trimmed
+from cf_images.rendering.options import Transform, Trim
+from cf_images.rendering.pixels import apply, border_free
+from cf_images.rendering.sources import SVG, Source, open_source, refusing_damage, sniff
+
+__all__ = ["InvalidVariantError", "Rendering", "RenderingError", "Transform", "Trim", "render"]
+
+# Cloudflare Images, "Limits": an animation with more pixels in all its frames is delivered as it is.
+MAX_ANIMATION_PIXELS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """The answer: its bytes, media type, size in pixels (0 and 0 for SVG) and ``Warning`` header values."""
+
+    body: bytes
+    content_type: str
+    width: int
+    height: int
+    warnings: tuple[str, ...]
+
+
+def render(
+    source: bytes | BinaryIO, transform: Transform, *, accept: str = "", max_pixels: int = 100_000_000
+) -> Rendering:
+    """Apply a transform; the format is negotiated with the ``Accept`` header's value ``accept``.
+
+    A file is read from where it stands. SVG comes back untouched, and so does a large animation.
+    ``max_pixels`` limits the area of source and result. ``RenderingError`` with Cloudflare's status and
+    code when the image is damaged, of an unknown format, or too large.
+    """
+    data = source if isinstance(source, bytes) else source.read()
+    with refusing_damage():
+        kind = sniff(data)
+        if kind == SVG:
+            return _untouched(data, kind, (0, 0))
+        opened = open_source(data, kind, max_pixels=max_pixels)
+        animated = opened.frames > 1 and keeps_animation(transform)
+        total = opened.frames * opened.size[0] * opened.size[1]
+        if animated and total > MAX_ANIMATION_PIXELS and transform.format != "json":
+            return _untouched(data, kind, opened.size, "animation too large, delivered untransformed")
+        kept = trimmed(opened.size, transform)
+        if transform.trim == "border":
+            kept = border_free(opened.first())
+        planned = plan(opened.size, transform, kept=kept, max_pixels=max_pixels)
+        if transform.format == "json":
+            return _description(data, opened, planned)
+        if animated:
+            return _animation(opened, planned, transform, accept)
+        return _still(opened, planned, transform, accept)
+
+
+def _still(source: Source, planned: Plan, transform: Transform, accept: str) -> Rendering:
+    frame = apply(source.first(at_least=_decoded_size(planned)), planned, transform)
+    kind, notes = negotiate(
+        transform, accept, source=source.kind, alpha=frame.mode == "RGBA", animated=False, size=frame.size
+    )
+    body = encode(frame, kind, transform, exif=source.exif(transform.metadata))
+    return _rendering(body, kind, planned, [*_shortcomings(transform), *notes])
+
+
+def _animation(source: Source, planned: Plan, transform: Transform, accept: str) -> Rendering:
+    frames, durations = [], []
+    for frame, duration in source.animation():
+        frames.append(apply(frame, planned, transform))
+        durations.append(duration)
+    kind, notes = negotiate(
+        transform, accept, source=source.kind, alpha=False, animated=True, size=planned.output
+    )
+    body = encode_animation(frames, durations, kind, transform, plays=source.plays)
+    return _rendering(body, kind, planned, [*_shortcomings(transform), *notes])
+
+
+def _decoded_size(planned: Plan) -> tuple[int, int]:
+    """Return how large the whole source must be decoded for its region to have the planned size."""
+    left, top, right, bottom = planned.region
+    return round(planned.size[0] / (right - left)) or 1, round(planned.size[1] / (bottom - top)) or 1
+
+
+def _description(data: bytes, source: Source, planned: Plan) -> Rendering:
+    """Answer ``format=json``."""
+    width, height = source.size
+    original = {"file_size": len(data), "width": width, "height": height, "format": source.kind}
+    described = {"width": planned.output[0], "height": planned.output[1], "original": original}
+    return _rendering(json.dumps(described).encode(), "application/json", planned, [])
+
+
+def _untouched(data: bytes, kind: str, size: tuple[int, int], *notes: str) -> Rendering:
+    return Rendering(
+        body=data, content_type=kind, width=size[0], height=size[1], warnings=tuple(map(_warning, notes))
+    )
+
+
+def _rendering(body: bytes, kind: str, planned: Plan, notes: list[str]) -> Rendering:
+    width, height = planned.output
+    return Rendering(
+        body=body, content_type=kind, width=width, height=height, warnings=tuple(map(_warning, notes))
+    )
+
+
+def _warning(text: str) -> str:
+    return f'cf-images 299 "{text}"'
+
+
+def _shortcomings(transform: Transform) -> Iterator[str]:
+    """Tell what the options ask for in vain, of Cloudflare or of Pillow."""
+    if transform.fit == "cover" and (transform.width is None) != (transform.height is None):
+        yield "cover fit mode needs both width and height"
+    if transform.dpr > MAX_DPR:
+        yield f"dpr is limited to {MAX_DPR}"
+    if transform.gravity in ("auto", "face", "entropy"):
+        yield f"gravity={transform.gravity} is not available here: centered"
+    if transform.segment:
+        yield f"segment={transform.segment} is not available here: ignored"
+    if transform.upscale == "generate":
+        yield "upscale=generate is not available here: interpolated"

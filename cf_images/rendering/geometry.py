@@ -1,0 +1,152 @@
+"""The arithmetic of ``fit``: which part of an image is kept, and how large it becomes. No pixels here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cf_images.exceptions import RenderingError
+from cf_images.rendering.options import Transform, Trim
+
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+# Cloudflare documents 2 as the maximum, renders up to 3, and warns above.
+MAX_DPR = 3
+# Cloudflare Images, "Limits": largest dimension of an image that is not AVIF.
+MAX_SIDE = 12_000
+
+# From the two ratios target/source to the factor that the whole image is scaled by.
+_SCALES: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "scale-down": lambda x, y: min(Fraction(1), x, y),
+    "contain": min,
+    "pad": min,
+    "squeeze": min,
+    "cover": max,
+    "crop": lambda x, y: min(Fraction(1), max(x, y)),
+    "aspect-crop": lambda x, y: min(Fraction(1), max(x, y)),
+    "scale-up": lambda x, y: max(Fraction(1), min(x, y)),
+}
+_POINTS = {"left": (0.0, 0.5), "right": (1.0, 0.5), "top": (0.5, 0.0), "bottom": (0.5, 1.0)}
+_CENTER = (0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What becomes of a source: ``region`` of it is scaled to ``size`` and centered on ``canvas``.
+
+    ``region`` is left, top, right, bottom as shares of the source, from 0 to 1. Sizes are pixels before
+    the rotation that was asked for; ``output`` is after it.
+    """
+
+    region: tuple[Fraction, Fraction, Fraction, Fraction]
+    size: Size
+    canvas: Size
+    output: Size
+
+
+def refuse_size(reason: str) -> RenderingError:
+    """Build Cloudflare's error 9413: area, enlargement or empty size beyond its limits."""
+    return RenderingError(reason, status=403, code=9413)
+
+
+def trimmed(source: Size, transform: Transform) -> Box:
+    """Return what ``trim`` in numbers leaves of the source; trimming takes ``dpr`` into account."""
+    width, height = source
+    trim = transform.trim
+    if not isinstance(trim, Trim):
+        return 0, 0, width, height
+    dpr = Fraction(min(transform.dpr, MAX_DPR))
+    left, top = _rounded(trim.left * dpr), _rounded(trim.top * dpr)
+    right, bottom = width - _rounded(trim.right * dpr), height - _rounded(trim.bottom * dpr)
+    if trim.width is not None:
+        right = min(right, left + max(1, _rounded(trim.width * dpr)))
+    if trim.height is not None:
+        bottom = min(bottom, top + max(1, _rounded(trim.height * dpr)))
+    if left >= right or top >= bottom:
+        raise refuse_size(f"trim leaves nothing of the {width}x{height} image")
+    return left, top, right, bottom
+
+
+def plan(source: Size, transform: Transform, *, kept: Box, max_pixels: int) -> Plan:
+    """Plan one rendering of what trimming ``kept``; ``RenderingError`` 9413 when the result is too large."""
+    left, top, right, bottom = kept
+    width, height = right - left, bottom - top
+    scaled, size, canvas = _fitted((width, height), transform)
+    if max(canvas) > MAX_SIDE or canvas[0] * canvas[1] > max_pixels:
+        raise refuse_size(
+            f"{canvas[0]}x{canvas[1]} is too large: the limit is {MAX_SIDE} pixels a side"
+            f" and {max_pixels} in all"
+        )
+    x, y = _focus(transform)
+    # Whole pixels of the scaled image, so that a crop without scaling stays sharp.
+    across, down = int((scaled[0] - size[0]) * x), int((scaled[1] - size[1]) * y)
+    return Plan(
+        region=(
+            (left + Fraction(across * width, scaled[0])) / source[0],
+            (top + Fraction(down * height, scaled[1])) / source[1],
+            (left + Fraction((across + size[0]) * width, scaled[0])) / source[0],
+            (top + Fraction((down + size[1]) * height, scaled[1])) / source[1],
+        ),
+        size=size,
+        canvas=canvas,
+        output=canvas[::-1] if _sideways(transform) else canvas,
+    )
+
+
+def _fitted(source: Size, transform: Transform) -> tuple[Size, Size, Size]:
+    """Return the size of the whole image once scaled, of the part of it that is kept, and of the canvas."""
+    width, height = _target(transform)
+    if width is None and height is None:
+        return source, source, source
+    fit = transform.fit
+    if width is None or height is None:
+        ratio = Fraction(width, source[0]) if width else Fraction(height or 0, source[1])
+        scaled = _times(source, _SCALES[fit](ratio, ratio))
+        return scaled, scaled, scaled
+    target = (width, height)
+    if fit == "squeeze":
+        return target, target, target
+    scaled = _times(source, _SCALES[fit](Fraction(width, source[0]), Fraction(height, source[1])))
+    size = scaled
+    if fit in ("cover", "crop"):
+        size = min(width, scaled[0]), min(height, scaled[1])
+    elif fit == "aspect-crop":
+        size = _of_ratio(scaled, target)
+    return scaled, size, target if fit == "pad" else size
+
+
+def _target(transform: Transform) -> tuple[int | None, int | None]:
+    """Return the requested sides times ``dpr``; they refer to the axes after rotation."""
+    sides = (transform.width, transform.height)
+    dpr = Fraction(min(transform.dpr, MAX_DPR))
+    width, height = (None if side is None else max(1, _rounded(side * dpr)) for side in sides)
+    return (height, width) if _sideways(transform) else (width, height)
+
+
+def _sideways(transform: Transform) -> bool:
+    return transform.rotate in (90, 270)
+
+
+def _times(size: Size, factor: Fraction) -> Size:
+    return max(1, _rounded(size[0] * factor)), max(1, _rounded(size[1] * factor))
+
+
+def _of_ratio(size: Size, ratio: Size) -> Size:
+    """Return the largest size within ``size`` that has the sides of ``ratio``."""
+    width = min(Fraction(size[0]), Fraction(size[1] * ratio[0], ratio[1]))
+    height = min(Fraction(size[1]), Fraction(size[0] * ratio[1], ratio[0]))
+    return max(1, _rounded(width)), max(1, _rounded(height))
+
+
+def _focus(transform: Transform) -> tuple[float, float]:
+    if isinstance(transform.gravity, str):
+        return _POINTS.get(transform.gravity, _CENTER)
+    return transform.gravity
+
+
+def _rounded(number: Fraction | float) -> int:
+    """Round half up: Python's own rounding goes to the even neighbor."""
+    return math.floor(Fraction(number) + Fraction(1, 2))
