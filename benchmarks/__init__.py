@@ -1,0 +1,1 @@
+"""``python -m benchmarks``: what the package costs, as ratios against something named in the same run."""

@@ -1,0 +1,41 @@
+"""What ``import cf_images.storage`` pulls in, and how long it takes beside Django's own storage."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.measure import table
+
+_HEAVY = ("httpx", "PIL", "huey", "stamina", "werkzeug")
+_SCRIPT = """
+import sys, time
+import django; django.setup()
+began = time.perf_counter()
+import {module}
+print(time.perf_counter() - began, *[name for name in {heavy!r} if name in sys.modules])
+"""
+
+
+def main() -> None:
+    """Print one row a module; each is imported in a fresh process after ``django.setup()``."""
+    rows = []
+    for module in (
+        "django.core.files.storage",
+        "cf_images.storage",
+        "cf_images.client",
+        "cf_images.rendering",
+    ):
+        runs = [_run(module) for _ in range(5)]
+        seconds = sorted(float(run[0]) for run in runs)[2]
+        rows.append((f"`import {module}`", f"{seconds * 1000:.1f} ms", ", ".join(runs[0][1:]) or "none"))
+    table(("", "time", f"of {', '.join(_HEAVY)}"), rows)
+
+
+def _run(module: str) -> list[str]:
+    script = _SCRIPT.format(module=module, heavy=_HEAVY)
+    environment = {"DJANGO_SETTINGS_MODULE": "django.conf.global_settings", "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+    )
+    return done.stdout.split()

@@ -1,0 +1,7 @@
+"""The URLs of the benchmarks' project."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+urlpatterns = [path("cf-images/", include("cf_images.urls"))]
