@@ -13,7 +13,6 @@ Needs Python 3.11 or newer and nothing else.
 # Python 3.6 must get as far as the message in main(): no newer syntax, no ``annotations`` from the future.
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -81,7 +80,8 @@ def set_up(extra: str) -> None:
     if not usable():
         create()
     STAMP.write_text(UNFINISHED)
-    step(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".[{extra}]")
+    if call(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".[{extra}]"):
+        sys.exit("dev.py: .venv could not be set up, see above; the same command tries again")
     STAMP.write_text(f"{extra} {fingerprint()}")
 
 
@@ -107,22 +107,18 @@ def usable() -> bool:
 
 def create() -> None:
     """Make a new ``.venv``, stamped as unfinished before the first step, so that an interruption shows."""
-    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+    try:
+        import ensurepip  # noqa: F401 - the half that Debian leaves out
+        import venv
+    except ImportError as error:
         sys.exit(
-            f"dev.py: {sys.executable} cannot make virtual environments: venv or ensurepip is missing.\n"
+            f"dev.py: {sys.executable} cannot make virtual environments: no module {error.name}.\n"
             "On Debian and Ubuntu: apt install python3-venv"
         )
-    base = getattr(sys, "_base_executable", sys.executable)  # we may be running in what is replaced here
     shutil.rmtree(str(VENV), ignore_errors=True)
     VENV.mkdir()
     STAMP.write_text(UNFINISHED)
-    step(base, "-m", "venv", VENV)
-
-
-def step(*command: object) -> None:
-    """Run a step of the setup; without it nothing else makes sense."""
-    if call(*command):
-        sys.exit("dev.py: .venv could not be set up, see above; the same command tries again")
+    venv.create(str(VENV), symlinks=os.name != "nt", with_pip=True)
 
 
 def call(*command: object) -> int:
@@ -157,5 +153,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"dev.py: {error}")

@@ -82,8 +82,8 @@ def emulator(*, latency: float = 0.0, connect_latency: float = 0.0) -> Iterator[
 
 
 def _serve(pipe: Connection, latency: float, connect_latency: float) -> None:
-    from cf_images.emulator import Emulator
     from benchmarks import settings
+    from cf_images.emulator import Emulator
 
     with Emulator(
         account_id=settings.CF_ACCT_ID, token=settings.CF_IMG_TOKEN, account_hash=settings.CF_IMG_HASH

@@ -17,8 +17,8 @@ DEFAULT_QUALITY = 85
 MAX_AVIF_SIDE = 1_200
 # From here on, and up to there, a JPEG is progressive; in pixels of area.
 _PROGRESSIVE = range(50 * 50, 3000 * 3000 + 1)
-# AVIF of 0, smallest, to 10, fastest: this is for a developer who waits for the page.
-_AVIF_SPEED = 8
+# From 0, smallest, to 10, fastest: a developer waits for the page.
+_AVIF_SPEED = 10
 
 # "jpeg" in ``format`` and the media type it stands for.
 _STILL = {"jpeg": JPEG, "baseline-jpeg": JPEG, "png": PNG}
