@@ -1,0 +1,101 @@
+"""The metadata filters of list v2: ``meta.<field>[<operator>:<type>]=<value>``, all of them ANDed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cf_images.emulator.errors import BAD_REQUEST, ApiError
+from cf_images.emulator.limits import FILTER_CONDITIONS, FILTER_DEPTH, FILTER_FIELD_LENGTH, FILTER_VALUES
+
+CONDITION = re.compile(r"meta\.(?P<field>[^\[\]]*)\[(?P<operator>[a-z]+)(?::(?P<type>[a-z]+))?\]")
+FIELD = re.compile(rf"[A-Za-z0-9_]{{1,{FILTER_FIELD_LENGTH}}}")
+TYPES = {
+    "eq": ("string", "number", "boolean"),
+    "in": ("string", "number"),
+    **dict.fromkeys(("gt", "gte", "lt", "lte"), ("number",)),
+}
+Comparison = Callable[[Any, Any], bool]
+RANGES: dict[str, Comparison] = {
+    "gt": lambda value, bound: value > bound,
+    "gte": lambda value, bound: value >= bound,
+    "lt": lambda value, bound: value < bound,
+    "lte": lambda value, bound: value <= bound,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One filter; ``wanted`` holds several values for ``in``, one otherwise."""
+
+    path: tuple[str, ...]
+    operator: str
+    wanted: tuple[Any, ...]
+    typed: bool
+
+    def holds(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether an image with this metadata is listed."""
+        value: Any = metadata
+        for name in self.path:
+            if not isinstance(value, dict) or name not in value:
+                return False
+            value = value[name]
+        if compare := RANGES.get(self.operator):
+            return _is_number(value) and bool(compare(value, self.wanted[0]))
+        return any(self._equal(value, wanted) for wanted in self.wanted)
+
+    def _equal(self, value: Any, wanted: Any) -> bool:
+        if self.typed:
+            return bool(isinstance(value, bool) == isinstance(wanted, bool) and value == wanted)
+        return bool(_as_text(value) == wanted)
+
+
+def parse(query: Iterable[tuple[str, str]]) -> list[Condition]:
+    """The conditions in a query string; raises :class:`ApiError` for one that the service does not know."""
+    conditions = [_condition(name, value) for name, value in query if name.startswith("meta")]
+    if len(conditions) > FILTER_CONDITIONS:
+        raise ApiError(BAD_REQUEST, f"{FILTER_CONDITIONS} metadata conditions are allowed")
+    return conditions
+
+
+def _condition(name: str, value: str) -> Condition:
+    match = CONDITION.fullmatch(name)
+    if match is None:
+        raise ApiError(BAD_REQUEST, f"{name!r} is not of the form meta.field[operator]")
+    operator, tag = match["operator"], match["type"]
+    if operator not in TYPES or (tag and tag not in TYPES[operator]):
+        raise ApiError(BAD_REQUEST, f"unknown operator in {name!r}")
+    path = tuple(match["field"].split("."))
+    if len(path) > FILTER_DEPTH or not all(FIELD.fullmatch(part) for part in path):
+        raise ApiError(BAD_REQUEST, f"unsupported field name in {name!r}")
+    values = value.split("|") if operator == "in" else [value]
+    if len(values) > FILTER_VALUES:
+        raise ApiError(BAD_REQUEST, f"{FILTER_VALUES} values are allowed in {name!r}")
+    kind = "number" if operator in RANGES else tag
+    wanted = tuple(_typed(text, kind) for text in values)
+    return Condition(path=path, operator=operator, wanted=wanted, typed=kind is not None)
+
+
+def _typed(text: str, kind: str | None) -> str | float | bool:
+    if kind == "number":
+        try:
+            return float(text)
+        except ValueError as error:
+            raise ApiError(BAD_REQUEST, f"{text!r} is not a number") from error
+    if kind == "boolean":
+        if text not in ("true", "false"):
+            raise ApiError(BAD_REQUEST, f"{text!r} is not true or false")
+        return text == "true"
+    return text
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None

@@ -1,0 +1,184 @@
+"""Multipart forms as the upload endpoints take them: streamed to disk, field by field checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO, Any, cast
+
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.wrappers import Request
+
+from cf_images.emulator.bodies import Bodies, Spool
+from cf_images.emulator.errors import (
+    BAD_REQUEST,
+    CUSTOM_ID_IS_PUBLIC,
+    NOT_MULTIPART,
+    TOO_LARGE,
+    UNSUPPORTED_TYPE,
+    ApiError,
+)
+from cf_images.emulator.limits import (
+    CREATOR_LENGTH,
+    CUSTOM_ID_LENGTH,
+    FILENAME_LENGTH,
+    FORM_PARTS,
+    FORM_TEXT_BYTES,
+    IMAGE_TYPES,
+    Limits,
+)
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+METADATA_FIELD = re.compile(r"metadata\[([^\[\]]+)\]")
+
+
+@dataclass(slots=True, kw_only=True)
+class Form:
+    """A form that was read: text by name, and files that are spooled and not yet looked at."""
+
+    text: MultiDict[str, str] = field(default_factory=MultiDict)
+    files: MultiDict[str, FileStorage] = field(default_factory=MultiDict)
+
+    @property
+    def image(self) -> FileStorage | None:
+        """The part named ``file``; a part without a name of a file, or of no image type, is refused."""
+        if "file" in self.text:
+            raise ApiError(UNSUPPORTED_TYPE, "the part 'file' has no file name")
+        part = self.files.get("file")
+        if part is not None and part.mimetype not in IMAGE_TYPES:
+            raise ApiError(UNSUPPORTED_TYPE, f"not {part.mimetype or 'a part without one'}")
+        return part
+
+
+def spool(part: FileStorage) -> Spool:
+    """The bytes of a part."""
+    return cast("Spool", part.stream)
+
+
+def filename(part: FileStorage) -> str:
+    """The name the sender gave it, at most 255 characters."""
+    return (part.filename or "")[:FILENAME_LENGTH]
+
+
+@contextmanager
+def read_form(request: Request, bodies: Bodies, *, limits: Limits) -> Iterator[Form]:
+    """Read a multipart form; its files are thrown away at the end unless they were kept.
+
+    Raises :class:`ApiError`: 5415 for any other encoding, 5413 for a file over the limit.
+    """
+    if request.mimetype != "multipart/form-data":
+        raise ApiError(NOT_MULTIPART)
+    spools: list[Spool] = []
+
+    def new_spool(*_: object, **__: object) -> IO[bytes]:
+        spools.append(Spool(bodies, limit=limits.upload_bytes))
+        return cast("IO[bytes]", spools[-1])
+
+    try:
+        yield _parse(request, new_spool)
+    finally:
+        for opened in spools:
+            opened.close()
+
+
+def _parse(request: Request, new_spool: Any) -> Form:
+    parser = FormDataParser(
+        stream_factory=new_spool,
+        max_form_memory_size=FORM_TEXT_BYTES,
+        max_form_parts=FORM_PARTS,
+        silent=False,
+    )
+    try:
+        _, text, files = parser.parse(
+            request.stream, request.mimetype, request.content_length, dict(request.mimetype_params)
+        )
+    except RequestEntityTooLarge as error:
+        raise ApiError(TOO_LARGE, "too many parts, or too much text in one") from error
+    except (ClientDisconnected, OSError) as error:
+        raise ApiError(BAD_REQUEST, "the body is shorter than its Content-Length") from error
+    except ValueError as error:
+        raise ApiError(BAD_REQUEST, "the multipart form cannot be read") from error
+    return Form(text=text, files=files)
+
+
+def custom_id(text: Mapping[str, str], *, signed: bool) -> str | None:
+    """The ID that the sender chose, checked ("Custom IDs"); ``None`` when there is none."""
+    image_id = text.get("id", "")
+    if not image_id:
+        return None
+    if len(image_id) > CUSTOM_ID_LENGTH:
+        raise ApiError(BAD_REQUEST, f"a custom ID may have {CUSTOM_ID_LENGTH:,} characters")
+    if image_id.startswith("/") or image_id.endswith("/"):
+        raise ApiError(BAD_REQUEST, "a custom ID may not begin or end with a slash")
+    if UUID.fullmatch(image_id):
+        raise ApiError(BAD_REQUEST, "a custom ID may not look like a UUID")
+    if not _is_text(image_id):
+        raise ApiError(BAD_REQUEST, "a custom ID must be text")
+    if signed:
+        raise ApiError(CUSTOM_ID_IS_PUBLIC)
+    return image_id
+
+
+def boolean(text: Mapping[str, str], name: str) -> bool:
+    """A field that says ``true`` or ``false``; false when it is missing."""
+    value = text.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise ApiError(BAD_REQUEST, f"{name} must be true or false")
+    return value == "true"
+
+
+def creator(value: object) -> str | None:
+    """The creator, any text of at most 1,024 characters."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _is_text(value):
+        raise ApiError(BAD_REQUEST, "creator must be a string")
+    if len(value) > CREATOR_LENGTH:
+        raise ApiError(BAD_REQUEST, f"creator may have {CREATOR_LENGTH:,} characters")
+    return value
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is more than a JSON string: half a surrogate pair is no text, and NUL ends one."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def form_metadata(text: MultiDict[str, str], *, limits: Limits) -> dict[str, Any]:
+    """The field ``metadata``, or the fields ``metadata[key]`` that the official SDKs make of a mapping."""
+    flat = {match[1]: value for name, value in text.items() if (match := METADATA_FIELD.fullmatch(name))}
+    if not text.get("metadata"):
+        return metadata(flat, limits=limits)
+    try:
+        return metadata(json.loads(text["metadata"]), limits=limits)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(BAD_REQUEST, "metadata is not JSON") from error
+
+
+def metadata(value: object, *, limits: Limits) -> dict[str, Any]:
+    """A JSON object of at most 1,024 bytes."""
+    if not isinstance(value, dict):
+        raise ApiError(BAD_REQUEST, "metadata must be a JSON object")
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+    except ValueError as error:
+        raise ApiError(BAD_REQUEST, "metadata is not JSON") from error
+    if size > limits.metadata_bytes:
+        raise ApiError(BAD_REQUEST, f"metadata has {size:,} bytes, {limits.metadata_bytes:,} are allowed")
+    return value
+
+
+def expiry(text: Mapping[str, str]) -> datetime | None:
+    """The field ``expiry``, RFC 3339."""
+    if not text.get("expiry"):
+        return None
+    try:
+        moment = datetime.fromisoformat(text["expiry"])
+    except ValueError as error:
+        raise ApiError(BAD_REQUEST, "expiry is not an RFC 3339 date") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,94 @@
+"""Is this an image that Cloudflare takes, and within its limits? Reads headers, decodes no pixels."""
+
+from __future__ import annotations
+
+import struct
+from typing import IO
+
+from PIL.GifImagePlugin import GifImageFile
+from PIL.Image import DecompressionBombError, DecompressionBombWarning
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from cf_images.emulator.errors import ANIMATION_TOO_LARGE, BAD_REQUEST, UNSUPPORTED_TYPE, ApiError
+from cf_images.emulator.limits import Limits
+
+HEAD = 1_024
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
+NO_LIMIT_ON_SIDES = ("image/webp",)
+READERS: dict[str, type[ImageFile]] = {
+    "image/gif": GifImageFile,
+    "image/jpeg": JpegImageFile,
+    "image/png": PngImageFile,
+    "image/webp": WebPImageFile,
+}
+ANIMATED = (GifImageFile, WebPImageFile)
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error),
+    *(DecompressionBombError, DecompressionBombWarning),
+)
+"""What Pillow's readers raise at bytes that are not what they claim to be."""
+
+
+def inspect(stream: IO[bytes], *, limits: Limits) -> str:
+    """The content type of the bytes, whatever they were called; raises :class:`ApiError`.
+
+    SVG and HEIC are recognized and not measured: the one has no pixels, the other Pillow cannot read.
+    """
+    stream.seek(0)
+    content_type = sniff(stream.read(HEAD))
+    if content_type is None:
+        raise ApiError(UNSUPPORTED_TYPE)
+    if content_type in READERS:
+        _measure(stream, content_type, limits=limits)
+    return content_type
+
+
+def sniff(head: bytes) -> str | None:
+    """The content type by the first bytes of a file; ``None`` when it is none of Cloudflare's."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        return "image/heic"
+    return "image/svg+xml" if _is_svg(head) else None
+
+
+def _is_svg(head: bytes) -> bool:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return start.startswith((b"<?xml", b"<!--", b"<!doctype svg", b"<svg")) and b"<svg" in start
+
+
+def _measure(stream: IO[bytes], content_type: str, *, limits: Limits) -> None:
+    width, height, frames = _size(stream, content_type)
+    shown = f"{width} x {height} pixels"
+    if content_type not in NO_LIMIT_ON_SIDES and max(width, height) > limits.side:
+        raise ApiError(BAD_REQUEST, f"{shown}: no side may be longer than {limits.side:,}")
+    if width * height > limits.area:
+        raise ApiError(BAD_REQUEST, f"{shown}: the area may be {limits.area / 1e6:g} MP")
+    if frames > 1 and width * height * frames > limits.animation_area:
+        raise ApiError(
+            ANIMATION_TOO_LARGE, f"{frames} frames of {shown}, {limits.animation_area / 1e6:g} MP in all"
+        )
+
+
+def _size(stream: IO[bytes], content_type: str) -> tuple[int, int, int]:
+    """Width, height and number of frames.
+
+    The format's own reader is called, not ``Image.open``: its guard against large images is a warning
+    and a switch for the whole process, while we have the limits of an account.
+    """
+    stream.seek(0)
+    try:
+        image = READERS[content_type](stream)
+        frames = image.n_frames if isinstance(image, ANIMATED) else 1
+    except BROKEN as error:
+        raise ApiError(BAD_REQUEST, "bad image format") from error
+    return image.width, image.height, frames

@@ -1,0 +1,143 @@
+"""How images come in: by file, by URL, and through an upload URL that was asked for before."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from werkzeug.wrappers import Request
+
+from cf_images.emulator import choices, forms
+from cf_images.emulator.bodies import Spool
+from cf_images.emulator.errors import (
+    BAD_REQUEST,
+    EXISTS,
+    FROM_OURSELVES,
+    NOT_FOUND,
+    ApiError,
+)
+from cf_images.emulator.fetching import Fetcher
+from cf_images.emulator.inspection import inspect
+from cf_images.emulator.limits import (
+    DEFAULT_DIRECT_UPLOAD_SECONDS,
+    DIRECT_UPLOAD_SECONDS,
+    FILENAME_LENGTH,
+    Limits,
+)
+from cf_images.emulator.state import NewImage, State, StoredImage, TakenError
+
+
+class Uploads:
+    """The ways in, over one account's state."""
+
+    def __init__(self, state: State, *, limits: Limits, fetcher: Fetcher) -> None:
+        self._state = state
+        self._limits = limits
+        self._fetcher = fetcher
+
+    def upload(self, request: Request) -> StoredImage:
+        """An image from the part ``file``, or from the address in ``url``."""
+        with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
+            part, url = form.image, form.text.get("url")
+            if bool(part) == bool(url):
+                raise ApiError(BAD_REQUEST, "exactly one of file and url must be given")
+            new = self._new_image(form)
+            if part is not None:
+                return self._store(new, forms.spool(part), filename=forms.filename(part))
+            return self._fetch(new, str(url), own_host=request.host)
+
+    def _new_image(self, form: forms.Form) -> NewImage:
+        signed = forms.boolean(form.text, "requireSignedURLs")
+        image_id = forms.custom_id(form.text, signed=signed)
+        return NewImage(
+            image_id=image_id or generated_id(),
+            custom=image_id is not None,
+            require_signed_urls=signed,
+            metadata=forms.form_metadata(form.text, limits=self._limits),
+            creator=forms.creator(form.text.get("creator")),
+        )
+
+    def _fetch(self, new: NewImage, url: str, *, own_host: str) -> StoredImage:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        if host in (own_host, "imagedelivery.net"):
+            raise ApiError(FROM_OURSELVES)
+        body = Spool(self._state.bodies, limit=self._limits.upload_bytes)
+        try:
+            self._fetcher.fetch(url, into=body)
+            filename = unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")[:FILENAME_LENGTH]
+            return self._store(new, body, filename=filename)
+        finally:
+            body.close()
+
+    def _store(self, new: NewImage, body: Spool, *, filename: str) -> StoredImage:
+        content_type = inspect(body.stream, limits=self._limits)
+        try:
+            self._state.add_image(new, body, filename=filename, content_type=content_type)
+        except TakenError as error:
+            raise ApiError(EXISTS) from error
+        return self._stored(new.image_id)
+
+    def _stored(self, image_id: str) -> StoredImage:
+        image = self._state.image(image_id)
+        if image is None:  # deleted in the meantime
+            raise ApiError(NOT_FOUND)
+        return image
+
+    def direct_upload(self, request: Request) -> str:
+        """Reserve an ID; a request without any body is fine, an empty form is not."""
+        if not request.content_length and not request.mimetype:
+            return self._draft(forms.Form())
+        with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
+            if not form.text and not form.files:
+                raise ApiError(BAD_REQUEST, "the form has no fields")
+            return self._draft(form)
+
+    def _draft(self, form: forms.Form) -> str:
+        new, now = self._new_image(form), self._state.clock()
+        expiry = forms.expiry(form.text)
+        seconds = expiry.timestamp() - now if expiry else DEFAULT_DIRECT_UPLOAD_SECONDS
+        if not DIRECT_UPLOAD_SECONDS.start <= seconds < DIRECT_UPLOAD_SECONDS.stop:
+            raise ApiError(BAD_REQUEST, "expiry must be two minutes to six hours away")
+        try:
+            self._state.add_draft(new, expires=now + seconds)
+        except TakenError as error:
+            raise ApiError(EXISTS) from error
+        return new.image_id
+
+    def complete(self, request: Request, image_id: str) -> StoredImage:
+        """What was posted to an upload URL; only the part ``file`` counts."""
+        draft = self._state.image(image_id)
+        if draft is None:
+            raise ApiError(choices.EXPIRED_UPLOAD_URL)
+        if not draft.draft:
+            raise ApiError(choices.USED_UPLOAD_URL)
+        with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
+            part = form.image
+            if part is None:
+                raise ApiError(BAD_REQUEST, "the form has no part named file")
+            body, filename = forms.spool(part), forms.filename(part)
+            content_type = inspect(body.stream, limits=self._limits)
+            if not self._state.complete_draft(image_id, body, filename=filename, content_type=content_type):
+                raise ApiError(choices.USED_UPLOAD_URL)
+        return self._stored(image_id)
+
+
+def generated_id() -> str:
+    """Shaped like a UUID, and like Cloudflare's no RFC 4122 one."""
+    digits = secrets.token_hex(15) + "00"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def changes(body: Mapping[str, Any], *, limits: Limits) -> dict[str, Any]:
+    """What a PATCH of an image may change, checked."""
+    signed = body.get("requireSignedURLs")
+    if signed is not None and not isinstance(signed, bool):
+        raise ApiError(BAD_REQUEST, "requireSignedURLs must be true or false")
+    given = body.get("metadata")
+    return {
+        "metadata": None if given is None else forms.metadata(given, limits=limits),
+        "require_signed_urls": signed,
+        "creator": forms.creator(body.get("creator")),
+    }
