@@ -1,0 +1,369 @@
+"""The calls of Cloudflare's management API: what each sends, what it returns, when it may be repeated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import IO, Any, NoReturn, TypeVar
+from urllib.parse import quote
+
+import stamina
+
+from cf_images.client.calls import LONGEST_PAUSE, Call
+from cf_images.client.door import BearerAuth, Download, Request, UploadURL, is_address
+from cf_images.client.forms import FilePart, expiry_text, file_part, image_fields, metadata_text
+from cf_images.client.paths import check_new_id, image_path, variant_path
+from cf_images.client.values import (
+    BatchToken,
+    DirectUpload,
+    Image,
+    Stats,
+    Variant,
+    image_page,
+    variant_of,
+    variants_of,
+)
+from cf_images.exceptions import (
+    CloudflareImagesError,
+    CloudflareUnavailableError,
+    CredentialsRefusedError,
+    ImageExistsError,
+    ImageNotFoundError,
+)
+
+T = TypeVar("T")
+
+DEFAULT_API_URL = "https://api.cloudflare.com/client/v4"
+
+_ATTEMPTS = 4
+
+
+class CloudflareImagesClient:
+    """Cloudflare Images' management API, with an API token that may edit images.
+
+    Cheap to make: all clients of a process share their connections, and none is opened before the first
+    request. Safe to use from several threads and after a fork; it refuses to be pickled.
+
+    ``timeout`` is the seconds that one attempt may take on the network, connecting and body included.
+    With ``retry``, rate limits that end soon, errors on Cloudflare's side and broken connections are
+    tried again where that is safe, beginning no later than ten seconds after the first attempt.
+
+    Every method raises ``CredentialsRefusedError``, ``RateLimitedError`` and ``CloudflareUnavailableError``.
+    """
+
+    def __init__(
+        self,
+        account_id: str,
+        api_token: str,
+        *,
+        api_url: str = DEFAULT_API_URL,
+        timeout: float = 60.0,
+        retry: bool = True,
+    ) -> None:
+        flaw = _credential_flaw("account ID", account_id) or _credential_flaw("API token", api_token)
+        self._auth = BearerAuth(api_token)
+        del api_token  # or a debug page would show it among the variables of this frame
+        if flaw:
+            raise CredentialsRefusedError(flaw)
+        if not is_address(api_url):
+            raise CloudflareImagesError(f"api_url must be like {DEFAULT_API_URL}, not {api_url!r}.")
+        self._api_url = api_url.rstrip("/")
+        self._account_id = account_id
+        self._timeout = timeout
+        self._retrying = stamina.RetryingCaller(
+            attempts=_ATTEMPTS if retry else 1,
+            timeout=None,  # Call.backoff keeps the time
+            wait_initial=0.2,
+            wait_max=LONGEST_PAUSE,
+            wait_jitter=0.3,
+        )
+
+    def __repr__(self) -> str:
+        return f"<CloudflareImagesClient {self._api_url}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A CloudflareImagesClient holds an API token and is not pickled; make a new one.")
+
+    # Images
+
+    def upload(
+        self,
+        file: IO[bytes],
+        *,
+        image_id: str | None = None,
+        filename: str | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        require_signed_urls: bool = False,
+        creator: str | None = None,
+    ) -> Image:
+        """Upload ``file`` from its start; it stays open, at the position it had.
+
+        ``filename`` defaults to the last part of the ID, ``content_type`` to what the first bytes say,
+        ``metadata`` is at most 1024 bytes of JSON. Without ``image_id`` Cloudflare chooses one. Raises
+        ``ImageExistsError`` (nothing is ever overwritten) and ``ImageRejectedError``.
+
+        When an answer was lost and the next attempt finds the ID taken, the image is ours if it carries
+        the metadata we sent: who chooses IDs that can be guessed should add a random value.
+        """
+        fields = self._fields(image_id, metadata, require_signed_urls=require_signed_urls, creator=creator)
+        name = filename or (image_id or "").rpartition("/")[2] or "image"
+        with file_part(file, filename=name, content_type=content_type) as part:
+            return self._create(fields, part)
+
+    def upload_url(
+        self,
+        url: str,
+        *,
+        image_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        require_signed_urls: bool = False,
+        creator: str | None = None,
+    ) -> Image:
+        """Let Cloudflare fetch the image from ``url``, and wait for it; else like ``upload``."""
+        fields = self._fields(image_id, metadata, require_signed_urls=require_signed_urls, creator=creator)
+        return self._create({"url": url, **fields}, None)
+
+    def upload_direct(
+        self,
+        upload_url: str,
+        file: IO[bytes],
+        *,
+        filename: str | None = None,
+        content_type: str | None = None,
+    ) -> Image:
+        """Upload ``file`` to an address from ``create_direct_upload``, which is all the permission it takes.
+
+        Repeated only while Cloudflare has surely not received it; otherwise ``details`` tells: a draft
+        has no file yet.
+        """
+        if not is_address(upload_url):
+            del upload_url
+            raise CloudflareImagesError("The upload URL is not an address that begins with https://.")
+        address = UploadURL(upload_url)
+        del upload_url  # as the token: it would be shown with this frame
+        with file_part(file, filename=filename or "image", content_type=content_type) as part:
+            request = Request(
+                method="POST", url=address, line="POST upload URL", timeout=self._timeout, file=part
+            )
+            return self._run(Call(request=request, read=Image.from_json, repeatable=False))
+
+    def details(self, image_id: str) -> Image:
+        """What Cloudflare knows of an image or a draft; ``ImageNotFoundError`` when there is none."""
+        return self._run(self._details(image_id))
+
+    def update(
+        self,
+        image_id: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        require_signed_urls: bool | None = None,
+        creator: str | None = None,
+    ) -> Image:
+        """Change what is given; ``None`` stays, ``metadata`` replaces the old as a whole (``{}`` clears it).
+
+        The answer's ``id`` counts: Cloudflare may give a new one when access changes. Raises
+        ``ImageNotFoundError``, and ``ImageRejectedError`` for signed URLs with an ID of one's own.
+        """
+        if metadata is not None:
+            metadata_text(metadata)
+        changes = {"metadata": metadata, "requireSignedURLs": require_signed_urls, "creator": creator}
+        return self._call("PATCH", image_path(image_id), Image.from_json, json=_given(changes))
+
+    def delete(self, image_id: str) -> None:
+        """Delete an image or a draft for good; ``ImageNotFoundError`` when there is none."""
+        self._delete(image_path(image_id))
+
+    def download(self, image_id: str) -> Download:
+        """The original, streamed; asked for at once, so that ``ImageNotFoundError`` is raised here."""
+        path = f"{image_path(image_id)}/blob"
+        return self._call("GET", path, _download, download=True)
+
+    def list_images(
+        self,
+        *,
+        per_page: int = 1000,
+        sort_order: str | None = None,
+        creator: str | None = None,
+        meta: Mapping[str, str | int | float | bool] | None = None,
+    ) -> Iterator[Image]:
+        """All images, page by page as the iterator proceeds; drafts are not among them.
+
+        ``sort_order`` is ``asc`` or ``desc`` by upload; ``creator=""`` finds images without one. ``meta``
+        are up to five conditions on metadata: ``{"token": "x"}`` is equality, another operator stands in
+        the key: ``{"size[gte:number]": 10}``.
+        """
+        conditions = dict(_condition(key, value) for key, value in (meta or {}).items())
+        query = {"per_page": str(per_page), **_given({"sort_order": sort_order, "creator": creator})}
+        seen: set[str] = set()
+        token = ""
+        while True:
+            page = query | conditions | ({"continuation_token": token} if token else {})
+            images, token = self._call("GET", "images/v2", image_page, params=page)
+            yield from images
+            if not token:
+                return
+            if token in seen:
+                raise CloudflareUnavailableError("Cloudflare's list of images goes round in a circle.")
+            seen.add(token)
+
+    def stats(self) -> Stats:
+        """How many images there are, and how many may be."""
+        return self._call("GET", "images/v1/stats", Stats.from_json)
+
+    # Variants
+
+    def list_variants(self) -> dict[str, Variant]:
+        """All named variants, by name."""
+        return self._call("GET", "images/v1/variants", variants_of)
+
+    def variant(self, name: str) -> Variant:
+        """One named variant; ``ImageNotFoundError`` when there is none."""
+        return self._call("GET", variant_path(name), variant_of)
+
+    def create_variant(
+        self, name: str, *, options: Mapping[str, Any], never_require_signed_urls: bool = False
+    ) -> Variant:
+        """Add a named variant: letters and digits; ``options`` as in ``Variant``. ``ImageExistsError``."""
+        variant_path(name)
+        body = {"id": name, "options": options, "neverRequireSignedURLs": never_require_signed_urls}
+        return self._call("POST", "images/v1/variants", variant_of, json=body, repeatable=False)
+
+    def update_variant(
+        self, name: str, *, options: Mapping[str, Any], never_require_signed_urls: bool | None = None
+    ) -> Variant:
+        """Replace all options of a variant; Cloudflare forgets the renditions it has made with the old."""
+        body = _given({"options": options, "neverRequireSignedURLs": never_require_signed_urls})
+        return self._call("PATCH", variant_path(name), variant_of, json=body)
+
+    def delete_variant(self, name: str) -> None:
+        """Delete a named variant; ``ImageNotFoundError`` when there is none."""
+        self._delete(variant_path(name))
+
+    # Permissions for others
+
+    def create_direct_upload(
+        self,
+        *,
+        image_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        require_signed_urls: bool = False,
+        creator: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> DirectUpload:
+        """Reserve an ID and get the address to which someone without a token may post one file.
+
+        ``expires_at`` is 2 minutes to 6 hours away, half an hour by default; without a time zone it is
+        local time.
+        """
+        fields = self._fields(image_id, metadata, require_signed_urls=require_signed_urls, creator=creator)
+        if expires_at is not None:
+            fields["expiry"] = expiry_text(expires_at)
+        # A lost answer leaves an empty draft behind; with an ID of ours that draft would be in the way.
+        path, repeatable = "images/v2/direct_upload", image_id is None
+        return self._call("POST", path, DirectUpload.from_json, fields=fields, repeatable=repeatable)
+
+    def batch_token(self) -> BatchToken:
+        """A token for the batch host, good for about an hour."""
+        return self._call("GET", "images/v1/batch_token", BatchToken.from_json)
+
+    # How calls are made
+
+    def _fields(
+        self, image_id: str | None, metadata: Mapping[str, Any] | None, **others: Any
+    ) -> dict[str, str]:
+        if image_id is not None:
+            check_new_id(image_id)
+        return image_fields(image_id=image_id, metadata=metadata, **others)
+
+    def _create(self, fields: dict[str, str], file: FilePart | None) -> Image:
+        image_id = fields.get("id")
+
+        def created(result: Any) -> Image:
+            image = Image.from_json(result)
+            if image_id not in (None, image.id):
+                raise ValueError("another image")
+            return image
+
+        request = self._request("POST", "images/v1", fields=fields, file=file)
+        call = Call(request=request, read=created, repeatable=image_id is not None)
+        try:
+            return self._run(call)
+        except ImageExistsError as error:
+            if image_id is None or not call.unclear:
+                raise
+            taken = error
+        return self._settle(image_id, json.loads(fields.get("metadata", "{}")), taken, call.began)
+
+    def _settle(self, image_id: str, metadata: Any, taken: ImageExistsError, began: float) -> Image:
+        """The ID is taken after an attempt whose answer was lost: by us, if it has what we sent."""
+        question = self._details(image_id)
+        question.began = began
+        try:
+            image = self._run(question)
+        except ImageNotFoundError:  # new images may flicker for minutes
+            image = None
+        if image is None:
+            raise CloudflareUnavailableError(
+                "Whether the upload succeeded is unclear: the ID is taken, but not to be found.",
+                request=taken.request,
+            )
+        if image.draft or image.metadata != metadata:
+            raise taken
+        return image
+
+    def _delete(self, path: str) -> None:
+        call = Call(request=self._request("DELETE", path), read=_nothing, repeatable=True)
+        try:
+            self._run(call)
+        except ImageNotFoundError:
+            if not call.unclear:  # otherwise an attempt of ours did it
+                raise
+
+    def _details(self, image_id: str) -> Call[Image]:
+        request = self._request("GET", image_path(image_id))
+        return Call(request=request, read=Image.from_json, repeatable=True)
+
+    def _call(
+        self, method: str, path: str, read: Callable[[Any], T], *, repeatable: bool = True, **sent: Any
+    ) -> T:
+        return self._run(Call(request=self._request(method, path, **sent), read=read, repeatable=repeatable))
+
+    def _request(self, method: str, path: str, **sent: Any) -> Request:
+        url = f"{self._api_url}/accounts/{quote(self._account_id, safe='')}/{path}"
+        line = f"{method} /{path}"
+        return Request(method=method, url=url, line=line, timeout=self._timeout, auth=self._auth, **sent)
+
+    def _run(self, call: Call[T]) -> T:
+        return self._retrying(call.backoff, call.attempt)
+
+
+def _credential_flaw(what: str, value: str) -> str:
+    if not value:
+        return f"The {what} is empty."
+    if all("!" <= character <= "~" for character in value):
+        return ""
+    return f"The {what} has a space, a line break or another character that none has: copy it again."
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _condition(key: str, value: str | float) -> tuple[str, str]:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if "[" in key:
+        return f"meta.{key}", text
+    kind = "boolean" if isinstance(value, bool) else "string" if isinstance(value, str) else "number"
+    return f"meta.{key}[eq:{kind}]", text
+
+
+def _download(outcome: Any) -> Download:
+    if not isinstance(outcome, Download):
+        raise TypeError("a success without an image")
+    return outcome
+
+
+def _nothing(_result: Any) -> None:
+    """What the answer to a deletion holds."""
