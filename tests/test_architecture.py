@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,10 @@ def test_imports_point_one_way(room: str) -> None:
         f"`{room}` may import from this package: {', '.join(sorted(ROOMS[room])) or 'nothing'}. "
         "Pass the value in as an argument, or move the code to the room that has what it needs.",
     )
+
+
+def test_the_rooms_form_no_circle() -> None:
+    TopologicalSorter({room: ROOMS[room] for room in ROOMS.keys() - SEAMS}).prepare()
 
 
 def test_only_the_client_speaks_http() -> None:
