@@ -28,6 +28,7 @@ _NEVER_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+_PIECE_BYTES = 64 * 1024
 _TIMEOUTS = ("connect", "read", "write", "pool")
 _NO_IMAGE = ("application/json", "text/")  # of a download that is an error in spite of HTTP 200
 
@@ -208,9 +209,29 @@ def _httpx_request(request: Request) -> httpx.Request:
         json=request.json,
         extensions={"timeout": dict.fromkeys(_TIMEOUTS, Deadline(request.timeout))},
     )
+    if files:
+        built.stream = _Pieces(built.stream)
     if isinstance(request.url, UploadURL):
         built.url = request.url  # httpx made a plain copy
     return built
+
+
+class _Pieces(httpx.SyncByteStream):
+    """A form in pieces worth a system call: httpx sends each boundary, header and value by itself."""
+
+    def __init__(self, form: Any) -> None:
+        self._form = form
+
+    def __iter__(self) -> Iterator[bytes]:
+        pending: list[bytes] = []
+        waiting = 0
+        for part in self._form:
+            pending.append(part)
+            waiting += len(part)
+            if waiting >= _PIECE_BYTES:
+                yield b"".join(pending)
+                pending, waiting = [], 0
+        yield b"".join(pending)
 
 
 def _is_image(response: httpx.Response) -> bool:
