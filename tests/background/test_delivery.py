@@ -1,0 +1,254 @@
+"""From the commit to Cloudflare's confirmation, with nothing going wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import storages
+from django.db import transaction
+
+from cf_images.background import (
+    bell,
+    deliver,
+    discard,
+    has_row,
+    open_pending,
+    pending_size,
+    remote_id,
+    stage,
+)
+from cf_images.background.pieces import PIECE_BYTES
+from cf_images.exceptions import ImageExistsError, ImageRejectedError, InvalidNameError
+from cf_images.images import validate
+from cf_images.models import Piece, State, Upload
+from cf_images.signals import image_stored
+from cf_images.storage import CloudflareImagesStorage
+from tests.background.conftest import ALIAS, Clock, work
+from tests.pictures import picture
+
+Accept = Callable[..., Upload]
+
+
+def test_image_arrives_under_its_name(accept: Accept, cloudflare: Any) -> None:
+    row = accept()
+    assert work() == 1
+    row.refresh_from_db()
+    assert row.state == State.STORED
+    assert row.stored_at is not None
+    assert cloudflare.images[row.name].body == picture()
+    assert cloudflare.images[row.name].metadata["cf_images"]["token"] == row.token
+
+
+def test_bytes_are_given_up_once_stored(accept: Accept) -> None:
+    row = accept()
+    assert row.sha256 == hashlib.sha256(picture()).hexdigest()
+    assert Piece.objects.filter(upload=row).count() == 1
+    work()
+    assert not Piece.objects.exists()
+
+
+def test_large_image_travels_in_pieces(accept: Accept, cloudflare: Any) -> None:
+    body = picture("PNG") + b"\0" * (2 * PIECE_BYTES)
+    row = accept(body)
+    assert Piece.objects.filter(upload=row).count() == 3
+    with open_pending(row.name) as file:
+        assert file.read() == body
+    work()
+    assert cloudflare.images[row.name].body == body
+
+
+def test_pending_image_can_be_read(accept: Accept) -> None:
+    row = accept()
+    assert has_row(row.name)
+    assert pending_size(row.name) == len(picture())
+    with open_pending(row.name) as file:
+        assert file.read(4) == b"\x89PNG"
+        file.seek(0)
+        assert file.read() == picture()
+    work()
+    assert not has_row(row.name)
+    assert pending_size(row.name) is None
+    assert open_pending(row.name) is None
+
+
+def test_rollback_leaves_nothing_and_sends_nothing(accept: Accept, cloudflare: Any) -> None:
+    with transaction.atomic():
+        with transaction.atomic():  # an inner savepoint that is released
+            accept()
+        transaction.set_rollback(True)
+    assert not Upload.objects.exists()
+    assert not Piece.objects.exists()
+    assert work() == 0
+    assert not cloudflare.requests
+
+
+def test_worker_is_told_after_the_commit(accept: Accept, monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[int | None] = []
+    monkeypatch.setattr("cf_images.background.staging.ring", rung.append)
+    with transaction.atomic():
+        row = accept()
+        assert not rung
+    assert rung == [row.pk]
+
+
+def test_a_hook_that_raises_before_ours_costs_only_time(accept: Accept, cloudflare: Any) -> None:
+    def hook() -> None:
+        raise ZeroDivisionError
+
+    accepted: list[Upload] = []
+
+    @transaction.atomic
+    def request() -> None:
+        transaction.on_commit(hook)
+        accepted.append(accept())
+
+    with pytest.raises(ZeroDivisionError):
+        request()
+    row = accepted[0]
+    assert work() == 1
+    assert row.name in cloudflare.images
+
+
+def test_private_image_gets_an_id_of_cloudflares(accept: Accept, cloudflare: Any) -> None:
+    row = accept(require_signed_urls=True)
+    assert "~" in row.name
+    work()
+    row.refresh_from_db()
+    assert row.state == State.STORED
+    assert row.remote_id != row.name
+    assert row.upload_url == ""
+    assert cloudflare.images[row.remote_id].body == picture()
+    assert cloudflare.images[row.remote_id].require_signed_urls
+    assert remote_id(row.name, ALIAS) == row.remote_id
+
+
+def test_deleted_image_leaves_cloudflare(accept: Accept, cloudflare: Any) -> None:
+    row = accept()
+    work()
+    discard(row.name, ALIAS)
+    discard(row.name, ALIAS)
+    assert row.name in cloudflare.images
+    work()
+    assert not cloudflare.images
+    assert not Upload.objects.exists()
+
+
+def test_rolled_back_deletion_deletes_nothing(accept: Accept, cloudflare: Any) -> None:
+    row = accept()
+    work()
+    with transaction.atomic():
+        discard(row.name, ALIAS)
+        transaction.set_rollback(True)
+    assert work() == 0
+    assert row.name in cloudflare.images
+
+
+def test_image_deleted_before_its_upload_is_never_sent(accept: Accept, cloudflare: Any) -> None:
+    row = accept()
+    discard(row.name, ALIAS)
+    assert not has_row(row.name)
+    work()
+    assert not Upload.objects.exists()
+    assert not Piece.objects.exists()
+    assert not cloudflare.requests
+
+
+def test_image_without_a_row_is_deleted_too(cloudflare: Any) -> None:
+    storages[ALIAS].client.upload(io.BytesIO(picture()), image_id="old.png")
+    discard("old.png", ALIAS)
+    work()
+    assert not cloudflare.images
+    discard("old.png", ALIAS)
+    work()
+    assert not Upload.objects.exists()
+
+
+def test_signal_says_what_was_stored(accept: Accept) -> None:
+    heard: list[dict[str, Any]] = []
+
+    def hear(**told: Any) -> None:
+        heard.append(told)
+
+    image_stored.connect(hear)
+    try:
+        row = accept()
+        work()
+    finally:
+        image_stored.disconnect(hear)
+    told = heard[0]
+    assert (told["name"], told["storage"]) == (row.name, ALIAS)
+    assert (told["size"], told["width"], told["height"]) == (len(picture()), 64, 48)
+
+
+def test_deliver_takes_the_hint_and_then_the_others(accept: Accept, cloudflare: Any) -> None:
+    rows = [accept() for _ in range(3)]
+    assert deliver(rows[2].pk) == 3
+    assert len(cloudflare.images) == 3
+
+
+def test_message_may_come_twice_and_for_a_row_that_is_gone(accept: Accept, cloudflare: Any) -> None:
+    row = accept()
+    assert deliver(row.pk) == 1
+    assert deliver(row.pk) == 0
+    assert deliver(row.pk + 1000) == 0
+    assert len(cloudflare.requests) == 1
+
+
+def test_row_of_a_web_server_whose_clock_is_ahead_is_due(accept: Accept, clock: Clock) -> None:
+    clock.advance(seconds=30)
+    row = accept()
+    clock.advance(seconds=-30)
+    assert deliver(row.pk) == 1
+
+
+def test_clock_set_back_an_hour_stops_nothing(accept: Accept, clock: Clock, cloudflare: Any) -> None:
+    clock.advance(hours=1, minutes=5)
+    accept()
+    clock.advance(hours=-1, minutes=-5)
+    assert work() == 1
+
+
+def test_what_could_never_be_delivered_is_refused_at_once(accept: Accept) -> None:
+    with pytest.raises(ImageRejectedError):
+        accept(b"<html>not an image</html>")
+    with pytest.raises(ImageRejectedError, match="metadata"):
+        accept(metadata={"long": "x" * 1024})
+    with pytest.raises(InvalidNameError):
+        accept(upload_to="x" * 200)
+    assert not Upload.objects.exists()
+
+
+def test_storage_without_an_alias_is_refused(accept: Accept, settings: Any) -> None:
+    with pytest.raises(ImproperlyConfigured, match="STORAGES"):
+        accept(storage=CloudflareImagesStorage(account_id="x", background=True))
+
+
+def test_same_name_twice_is_refused(cloudflare: Any) -> None:
+    def again() -> None:
+        file = io.BytesIO(picture())
+        stage(
+            name="exact.png",
+            alias=ALIAS,
+            file=file,
+            info=validate(file),
+            filename="exact.png",
+            metadata={},
+            creator=None,
+            require_signed_urls=False,
+        )
+
+    again()
+    with pytest.raises(ImageExistsError):
+        again()
+    assert Upload.objects.count() == 1
+
+
+def test_queue_is_huey_where_djhuey_is_installed(settings: Any) -> None:
+    assert bell.queue() == "huey"
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if "huey" not in app]
+    assert bell.queue() == "none"
