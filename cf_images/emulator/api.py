@@ -6,14 +6,12 @@ Fixed words come before IDs: an image whose ID is ``stats`` cannot be reached, a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
 
-from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import FileWrapper
 
@@ -21,41 +19,23 @@ from cf_images.emulator import answers, choices, filters, uploads
 from cf_images.emulator.errors import (
     BAD_REQUEST,
     CUSTOM_ID_IS_PUBLIC,
-    EXISTS,
-    KEY_NOT_FOUND,
     METHOD_NOT_AVAILABLE,
     NO_ROUTE,
-    NOT_ENABLED,
     NOT_FOUND,
-    VARIANT_NOT_FOUND,
+    QUOTA_USED,
     ApiError,
-    PlainError,
 )
-from cf_images.emulator.limits import (
-    BROWSER_TTL,
-    DEFAULT_PER_PAGE,
-    FITS,
-    KEY_NAME_LENGTH,
-    PER_PAGE,
-    VARIANT_METADATA,
-    VARIANT_NAME_LENGTH,
-    Limits,
-)
+from cf_images.emulator.forms import json_body
+from cf_images.emulator.limits import DEFAULT_PER_PAGE, PER_PAGE, Limits
 from cf_images.emulator.renditions import Renditions
-from cf_images.emulator.state import State, StoredImage, TakenError, Variant
+from cf_images.emulator.settings import Settings
+from cf_images.emulator.state import State, StoredImage
 from cf_images.emulator.uploads import Uploads
 
 BODY_CHUNK = 64 * 1024
-JSON_BYTES = 256 * 1024
-TOKEN = re.compile(r"([0-9]{1,14})-([0-9]{1,15})")
-VARIANT_NAME = re.compile(rf"[A-Za-z0-9]{{1,{VARIANT_NAME_LENGTH}}}")
-KEY_NAME = re.compile(rf"[A-Za-z0-9]{{1,{KEY_NAME_LENGTH}}}")
-DEFAULT_OPTIONS = {"fit": "scale-down", "metadata": "none"}
-SETTINGS: dict[str, Callable[[Any], bool]] = {
-    "flexible_variants": lambda value: isinstance(value, bool),
-    "preserve_content_credentials": lambda value: isinstance(value, bool),
-    "browser_ttl": lambda value: type(value) is int and value in BROWSER_TTL,
-}
+HIGHEST_NUMBER = 1e9
+TOKEN = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
+BATCH = ("images/v1", "images/v2", "images/v2/direct_upload", "images/v1/{}")
 Handler = Callable[..., Response]
 
 
@@ -67,68 +47,64 @@ class Api:
         state: State,
         *,
         uploads: Uploads,
+        settings: Settings,
         renditions: Renditions,
         account_hash: str,
         limits: Limits,
-        subscribed: bool,
     ) -> None:
         self._state = state
-        self._renditions = renditions
         self._uploads = uploads
+        self._settings = settings
+        self._renditions = renditions
         self._hash = account_hash
         self._limits = limits
-        self._subscribed = subscribed
         self._routes: dict[str, dict[str, Handler]] = {
             "images/v1": {"POST": self.upload, "GET": self.list_v1},
             "images/v2": {"GET": self.list_v2},
             "images/v2/direct_upload": {"POST": self.direct_upload},
             "images/v1/stats": {"GET": self.stats},
             "images/v1/batch_token": {"GET": self.batch_token, "POST": self.batch_token},
-            "images/v1/config": {"GET": self.settings, "PATCH": self.update_settings},
-            "images/v1/direct_upload": {},
-            "images/v1/variants": {"GET": self.variants, "POST": self.create_variant},
+            "images/v1/config": {"GET": settings.config, "PATCH": settings.update_config},
+            "images/v1/direct_upload": {},  # withdrawn long ago, and no image's ID
+            "images/v1/variants": {"GET": settings.variants, "POST": settings.create_variant},
             "images/v1/variants/{}": {
-                "GET": self.variant,
-                "PATCH": self.update_variant,
-                "DELETE": self.delete_variant,
+                "GET": settings.variant,
+                "PATCH": settings.update_variant,
+                "DELETE": settings.delete_variant,
             },
-            "images/v1/keys": {"GET": self.keys},
-            "images/v1/keys/{}": {"PUT": self.put_key, "DELETE": self.delete_key},
+            "images/v1/keys": {"GET": settings.keys},
+            "images/v1/keys/{}": {"PUT": settings.put_key, "DELETE": settings.delete_key},
             "images/v1/{}": {"GET": self.details, "PATCH": self.update, "DELETE": self.delete},
             "images/v1/{}/blob": {"GET": self.blob},
-        }
-        self._batch_routes = {
-            path: self._routes[path]
-            for path in ("images/v1", "images/v2", "images/v2/direct_upload", "images/v1/{}")
         }
 
     def __call__(self, request: Request, path: str, *, batch: bool = False) -> Response:
         """Answer a request for ``path``, percent-encoded and relative to the account."""
-        handlers, values = self._match(path, batch=batch)
-        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        pattern, values = self._match(path)
+        if batch and pattern not in BATCH:
+            raise ApiError(NO_ROUTE)
+        handler = self._routes[pattern].get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise ApiError(METHOD_NOT_AVAILABLE, request.method[:20])
         return handler(request, *values)
 
-    def _match(self, path: str, *, batch: bool) -> tuple[dict[str, Handler], list[str]]:
+    def _match(self, path: str) -> tuple[str, list[str]]:
         segments = path.strip("/").split("/")
-        for pattern, handlers in self._routes.items():
+        for pattern in self._routes:
             values = _values(pattern.split("/"), segments)
             if values is not None:
-                if batch and pattern not in self._batch_routes:
-                    break
-                return handlers, values
+                return pattern, values
         raise ApiError(NO_ROUTE)
 
-    # Images
-
     def upload(self, request: Request) -> Response:
-        self._require_subscription()
+        """``POST v1``: an image by file or by URL."""
+        self._settings.require_subscription()
         if self._state.count() >= self._limits.images:
-            raise ApiError(NOT_ENABLED, f"the quota of {self._limits.images:,} images is used up")
+            raise ApiError(QUOTA_USED)
         return self._show(self._uploads.upload(request), request)
 
     def list_v1(self, request: Request) -> Response:
+        """``GET v1``: by page number; deprecated by Cloudflare."""
         page = max(_number(request, "page", default=1), 1)
         per_page = _per_page(request)
         found = list(self._state.images(creator=request.args.get("creator")))
@@ -137,8 +113,9 @@ class Api:
         return answers.success({"images": [self._json(image, request) for image in shown]}, result_info=info)
 
     def list_v2(self, request: Request) -> Response:
+        """``GET v2``: by continuation token, filtered by creator and metadata."""
         conditions = filters.parse(request.args.items(multi=True))
-        order = request.args.get("sort_order") or choices.NEWEST_FIRST
+        order = request.args.get("sort_order") or choices.LIST_ORDER
         if order not in ("asc", "desc"):
             raise ApiError(BAD_REQUEST, "sort_order must be asc or desc")
         images = self._state.images(
@@ -150,23 +127,28 @@ class Api:
         per_page = _per_page(request)
         found = list(islice(matching, per_page + 1))
         shown = found[:per_page]
-        token = _token(shown[-1]) if len(found) > per_page else None
         return answers.success(
-            {"images": [self._json(image, request) for image in shown], "continuation_token": token}
+            {
+                "images": [self._json(image, request) for image in shown],
+                "continuation_token": _token(shown[-1]) if len(found) > per_page else None,
+            }
         )
 
     def details(self, request: Request, image_id: str) -> Response:
+        """``GET v1/<id>``: an image or a draft."""
         return self._show(self._existing(image_id), request)
 
     def update(self, request: Request, image_id: str) -> Response:
+        """``PATCH v1/<id>``: metadata (replaced), creator, access; the ID stays."""
         image = self._existing(image_id)
-        changes = uploads.changes(_body(request), limits=self._limits)
+        changes = uploads.changes(json_body(request), limits=self._limits)
         if image.custom and changes["require_signed_urls"]:
             raise ApiError(CUSTOM_ID_IS_PUBLIC)
         self._state.update_image(image_id, **changes)
-        return self._show(self._existing(image_id), request)
+        return self.details(request, image_id)
 
     def delete(self, _request: Request, image_id: str) -> Response:
+        """``DELETE v1/<id>``: an image or a draft."""
         image = self._state.delete_image(image_id)
         if image is None:
             raise ApiError(NOT_FOUND)
@@ -175,6 +157,7 @@ class Api:
         return answers.success({})
 
     def blob(self, _request: Request, image_id: str) -> Response:
+        """``GET v1/<id>/blob``: the bytes as they were uploaded."""
         image = self._existing(image_id)
         try:
             stream = image.open()
@@ -187,20 +170,22 @@ class Api:
         return answer
 
     def stats(self, _request: Request) -> Response:
-        allowed = self._limits.images if self._subscribed else 0
-        return answers.success({"count": {"current": self._state.count(), "allowed": allowed}})
+        """``GET v1/stats``: how many images there are and may be."""
+        return answers.success({"count": {"current": self._state.count(), "allowed": self._limits.images}})
 
     def direct_upload(self, request: Request) -> Response:
+        """``POST v2/direct_upload``: an ID and the URL that takes its bytes."""
         image_id = self._uploads.direct_upload(request)
         url = f"{request.host_url}upload/{self._hash}/{quote(image_id, safe='')}"
         return answers.success({"id": image_id, "uploadURL": url})
 
     def complete(self, request: Request, image_id: str) -> Response:
         """A POST to an upload URL; :mod:`.app` routes it here, its path is no part of the API."""
-        self._require_subscription()
+        self._settings.require_subscription()
         return self._show(self._uploads.complete(request, image_id), request)
 
     def batch_token(self, _request: Request) -> Response:
+        """``GET v1/batch_token``: an hour's access to the batch host."""
         token, expires = self._state.new_batch_token()
         return answers.success({"token": token, "expiresAt": answers.nanosecond_moment(expires)})
 
@@ -216,90 +201,6 @@ class Api:
     def _json(self, image: StoredImage, request: Request) -> dict[str, Any]:
         return answers.image(image, request, state=self._state, account_hash=self._hash)
 
-    def _require_subscription(self) -> None:
-        if not self._subscribed:
-            raise ApiError(NOT_ENABLED)
-
-    # Settings
-
-    def settings(self, _request: Request) -> Response:
-        return answers.success(self._state.settings())
-
-    def update_settings(self, request: Request) -> Response:
-        changes = _body(request)
-        for name, value in changes.items():
-            if name not in SETTINGS or not SETTINGS[name](value):
-                raise ApiError(BAD_REQUEST, f"config cannot have {name[:50]!r}: {str(value)[:50]!r}")
-        self._require_subscription()
-        self._state.update_settings(changes)
-        return self.settings(request)
-
-    # Variants
-
-    def variants(self, _request: Request) -> Response:
-        named = self._state.variants()
-        return answers.success({"variants": {name: answers.variant(named[name]) for name in named}})
-
-    def variant(self, _request: Request, name: str) -> Response:
-        named = self._state.variant(name)
-        if named is None:
-            raise PlainError(VARIANT_NOT_FOUND)
-        return answers.success({"variant": answers.variant(named)})
-
-    def create_variant(self, request: Request) -> Response:
-        body = _body(request)
-        named = _variant(body.get("id"), body)
-        if self._state.variant(named.name):
-            raise ApiError(EXISTS)
-        self._require_subscription()
-        try:
-            added = self._state.add_variant(named, limit=self._limits.variants)
-        except TakenError as error:
-            raise ApiError(EXISTS) from error
-        if not added:
-            raise ApiError(BAD_REQUEST, f"an account may have {self._limits.variants} variants")
-        return answers.success({"variant": answers.variant(named)})
-
-    def update_variant(self, request: Request, name: str) -> Response:
-        if self._state.variant(name) is None:
-            raise ApiError(VARIANT_NOT_FOUND)
-        named = _variant(name, _body(request))
-        self._require_subscription()
-        if not self._state.update_variant(named):
-            raise ApiError(VARIANT_NOT_FOUND)
-        return answers.success({"variant": answers.variant(named)})
-
-    def delete_variant(self, _request: Request, name: str) -> Response:
-        if self._state.variant(name) is None:
-            raise ApiError(VARIANT_NOT_FOUND)
-        self._require_subscription()
-        if name != "public":  # answered with success, and kept
-            self._state.delete_variant(name)
-        return answers.success({})
-
-    # Signing keys
-
-    def keys(self, _request: Request) -> Response:
-        self._require_subscription()
-        return answers.success(answers.keys(self._state))
-
-    def put_key(self, _request: Request, name: str) -> Response:
-        if not KEY_NAME.fullmatch(name):
-            raise ApiError(BAD_REQUEST, f"a key's name has at most {KEY_NAME_LENGTH} letters and digits")
-        self._require_subscription()
-        if not self._state.put_key(name, limit=self._limits.keys):
-            raise ApiError(BAD_REQUEST, f"an account may have {self._limits.keys} signing keys")
-        return answers.success(answers.keys(self._state))
-
-    def delete_key(self, _request: Request, name: str) -> Response:
-        if name not in self._state.signing_keys():
-            raise ApiError(KEY_NOT_FOUND)
-        self._require_subscription()
-        if choices.KEEP_LAST_KEY and len(self._state.signing_keys()) == 1:
-            raise ApiError(BAD_REQUEST, "the last signing key cannot be deleted")
-        self._state.delete_key(name)
-        return answers.success(answers.keys(self._state))
-
 
 def _values(pattern: list[str], segments: list[str]) -> list[str] | None:
     """What stands where the pattern has ``{}``, decoded once; ``None`` when the pattern does not match."""
@@ -308,22 +209,7 @@ def _values(pattern: list[str], segments: list[str]) -> list[str] | None:
     pairs = list(zip(pattern, segments, strict=True))
     if not all(segment and expected in ("{}", segment) for expected, segment in pairs):
         return None
-    return [unquote(segment, errors="replace") for expected, segment in pairs if expected == "{}"]
-
-
-def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request, whatever content type it claims."""
-    if (request.content_length or 0) > JSON_BYTES:
-        raise ApiError(BAD_REQUEST, "the body is too long")
-    try:
-        body = json.loads(request.stream.read(JSON_BYTES))
-    except (ClientDisconnected, OSError) as error:
-        raise ApiError(BAD_REQUEST, "the body is shorter than its Content-Length") from error
-    except (ValueError, RecursionError) as error:
-        raise ApiError(BAD_REQUEST, "the body is not JSON") from error
-    if not isinstance(body, dict):
-        raise ApiError(BAD_REQUEST, "the body must be a JSON object")
-    return body
+    return [unquote(segment) for expected, segment in pairs if expected == "{}"]
 
 
 def _number(request: Request, name: str, *, default: int) -> int:
@@ -331,8 +217,8 @@ def _number(request: Request, name: str, *, default: int) -> int:
     if not text:
         return default
     try:
-        return int(min(float(text), 1e9))
-    except (ValueError, OverflowError) as error:
+        return int(max(min(float(text), HIGHEST_NUMBER), 0))
+    except ValueError as error:  # also for "nan", which is smaller than nothing
         raise ApiError(BAD_REQUEST, f"{name} must be a number") from error
 
 
@@ -342,42 +228,15 @@ def _per_page(request: Request) -> int:
 
 
 def _token(image: StoredImage) -> str:
-    """The position after an image, at most 32 characters."""
-    return f"{round(image.uploaded * 1_000_000):d}-{image.serial:d}"[::-1]
+    """The position after an image; at most 32 characters."""
+    return f"{round(image.uploaded * 1_000)}-{image.serial}"
 
 
 def _position(request: Request) -> tuple[float, int] | None:
     token = request.args.get("continuation_token")
     if not token:
         return None
-    match = TOKEN.fullmatch(token[::-1])
+    match = TOKEN.fullmatch(token)
     if match is None:
         raise ApiError(BAD_REQUEST, "unknown continuation_token")
-    return int(match[1]) / 1_000_000, int(match[2])
-
-
-def _variant(name: object, body: dict[str, Any]) -> Variant:
-    """A variant from a request's body, checked; the name first, as the service does."""
-    if not isinstance(name, str) or not VARIANT_NAME.fullmatch(name):
-        raise ApiError(BAD_REQUEST, f"a variant's name is 1 to {VARIANT_NAME_LENGTH} letters and digits")
-    options, public = body.get("options"), body.get("neverRequireSignedURLs", False)
-    if not isinstance(options, dict) or not isinstance(public, bool):
-        raise ApiError(BAD_REQUEST, "options must be an object, neverRequireSignedURLs true or false")
-    for option, value in options.items():
-        if option not in OPTIONS or not OPTIONS[option](value):
-            raise ApiError(BAD_REQUEST, f"a variant cannot have {option[:50]!r}: {str(value)[:50]!r}")
-    return Variant(name=name, options=DEFAULT_OPTIONS | options, never_require_signed_urls=public)
-
-
-def _between(lowest: float, highest: float) -> Callable[[Any], bool]:
-    return lambda value: type(value) in (int, float) and lowest <= value <= highest
-
-
-OPTIONS: dict[str, Callable[[Any], bool]] = {
-    "fit": lambda value: value in FITS,
-    "metadata": lambda value: value in VARIANT_METADATA,
-    "width": _between(1, 9_999),
-    "height": _between(1, 9_999),
-    "blur": _between(1, 250),
-    "browser_ttl": lambda value: type(value) is int and value in BROWSER_TTL,
-}
+    return int(match[1]) / 1_000, int(match[2])

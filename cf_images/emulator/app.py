@@ -41,6 +41,7 @@ from cf_images.emulator.faults import Faults, HangUpError
 from cf_images.emulator.fetching import Fetcher
 from cf_images.emulator.limits import Limits
 from cf_images.emulator.renditions import FileRenditions, MemoryRenditions, Renditions
+from cf_images.emulator.settings import Settings
 from cf_images.emulator.state import State
 from cf_images.emulator.uploads import Uploads
 
@@ -104,10 +105,10 @@ class App:
         self.api = Api(
             self.state,
             uploads=Uploads(self.state, limits=self.limits, fetcher=fetcher),
+            settings=Settings(self.state, limits=self.limits, subscribed=subscribed),
             renditions=self.renditions,
             account_hash=account.account_hash,
             limits=self.limits,
-            subscribed=subscribed,
         )
         self.delivery = Delivery(
             self.state, renditions=self.renditions, account_hash=account.account_hash, limits=self.limits
@@ -192,7 +193,7 @@ class App:
         match = DETAILS.fullmatch(path)
         if request.method != "GET" or not match:
             return False
-        image = self.state.image(unquote(match[1], errors="replace"))
+        image = self.state.image(unquote(match[1]))
         return image is not None and self.state.clock() - image.uploaded < self.faults.stale_seconds
 
     def _serve(self, path: str) -> tuple[str, Callable[[Request], Response]]:

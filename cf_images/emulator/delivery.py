@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from werkzeug.wrappers import Request, Response
 
 from cf_images import rendering
-from cf_images.emulator import answers, choices, signing
+from cf_images.emulator import answers, choices, signing, svg
 from cf_images.emulator.errors import (
     ACCESS_DENIED,
     DECODING_FAILED,
@@ -40,6 +40,7 @@ SAFETY = {
     " style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
 }
+SVG = "image/svg+xml"
 NEGOTIATED = ("image/avif", "image/webp")
 
 
@@ -127,6 +128,8 @@ class Delivery:
 
     def _render(self, image: StoredImage, transform: rendering.Transform, *, accept: str) -> Rendition:
         try:
+            if image.content_type == SVG:
+                return Rendition(body=svg.sanitized(image.body), content_type=SVG)
             with self._busy, image.open() as source:
                 made = rendering.render(
                     cast("BinaryIO", source), transform, accept=accept, max_pixels=self._limits.area

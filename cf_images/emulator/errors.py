@@ -37,6 +37,7 @@ UNSUPPORTED_TYPE = Refusal(
     "Uploaded image must have image/jpeg, image/png, image/webp, image/gif or image/svg+xml content-type",
 )
 INTERNAL = Refusal(415, 5550, "Internal Server Error")
+QUOTA_USED = Refusal(403, 5453, "The account stores as many images as it has paid for")
 BAD_HEADERS = Refusal(400, 6003, "Invalid request headers")
 METHOD_NOT_AVAILABLE = Refusal(405, 7001, "Method not available for that URI")
 NO_ROUTE = Refusal(404, 7003, "Could not route to the URI, perhaps your object identifier is invalid?")

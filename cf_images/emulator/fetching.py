@@ -13,7 +13,8 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cf_images.emulator.bodies import Spool
-from cf_images.emulator.errors import BAD_REQUEST, ApiError
+from cf_images.emulator.choices import BAD_INPUT
+from cf_images.emulator.errors import ApiError
 
 CHUNK = 64 * 1024
 MOST_REDIRECTS = 5
@@ -43,18 +44,18 @@ class Fetcher:
                 while chunk := answer.read1(CHUNK):
                     into.write(chunk)
                     if time.monotonic() > deadline:
-                        raise ApiError(BAD_REQUEST, f"the origin took more than {self._seconds:g} seconds")
+                        raise ApiError(BAD_INPUT, f"the origin took more than {self._seconds:g} seconds")
         except urllib.error.HTTPError as error:
             error.close()
-            raise ApiError(BAD_REQUEST, f"the origin answered {error.code}") from None
+            raise ApiError(BAD_INPUT, f"the origin answered {error.code}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ApiError(BAD_REQUEST, f"the origin failed: {type(error).__name__}") from error
+            raise ApiError(BAD_INPUT, f"the origin failed: {type(error).__name__}") from error
 
     def request(self, url: str) -> urllib.request.Request:
         """A request for a URL that may be asked; user and password in it become a header."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ApiError(BAD_REQUEST, "url must be an absolute http or https URL")
+            raise ApiError(BAD_INPUT, "url must be an absolute http or https URL")
         self._check_host(parts.hostname)
         login, _, netloc = parts.netloc.rpartition("@")
         request = urllib.request.Request(urlunsplit(parts._replace(netloc=netloc, fragment="")))  # noqa: S310
@@ -66,7 +67,7 @@ class Fetcher:
     def _check_host(self, host: str) -> None:
         if host.lower() not in self._hosts and not is_loopback(host):
             raise ApiError(
-                BAD_REQUEST, f"this emulator may not fetch from {host}; allow it with --fetch-from {host}"
+                BAD_INPUT, f"this emulator may not fetch from {host}; allow it with --fetch-from {host}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Multipart forms as the upload endpoints take them: streamed to disk, field by field checked."""
+"""What requests carry: multipart forms, streamed to disk, and JSON; field by field checked."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
 from cf_images.emulator.bodies import Bodies, Spool
+from cf_images.emulator.choices import BAD_INPUT
 from cf_images.emulator.errors import (
-    BAD_REQUEST,
     CUSTOM_ID_IS_PUBLIC,
     NOT_MULTIPART,
     TOO_LARGE,
@@ -31,6 +31,7 @@ from cf_images.emulator.limits import (
     FORM_PARTS,
     FORM_TEXT_BYTES,
     IMAGE_TYPES,
+    JSON_BYTES,
     Limits,
 )
 
@@ -101,9 +102,9 @@ def _parse(request: Request, new_spool: Any) -> Form:
     except RequestEntityTooLarge as error:
         raise ApiError(TOO_LARGE, "too many parts, or too much text in one") from error
     except (ClientDisconnected, OSError) as error:
-        raise ApiError(BAD_REQUEST, "the body is shorter than its Content-Length") from error
+        raise ApiError(BAD_INPUT, "the body is shorter than its Content-Length") from error
     except ValueError as error:
-        raise ApiError(BAD_REQUEST, "the multipart form cannot be read") from error
+        raise ApiError(BAD_INPUT, "the multipart form cannot be read") from error
     return Form(text=text, files=files)
 
 
@@ -113,13 +114,13 @@ def custom_id(text: Mapping[str, str], *, signed: bool) -> str | None:
     if not image_id:
         return None
     if len(image_id) > CUSTOM_ID_LENGTH:
-        raise ApiError(BAD_REQUEST, f"a custom ID may have {CUSTOM_ID_LENGTH:,} characters")
+        raise ApiError(BAD_INPUT, f"a custom ID may have {CUSTOM_ID_LENGTH:,} characters")
     if image_id.startswith("/") or image_id.endswith("/"):
-        raise ApiError(BAD_REQUEST, "a custom ID may not begin or end with a slash")
+        raise ApiError(BAD_INPUT, "a custom ID may not begin or end with a slash")
     if UUID.fullmatch(image_id):
-        raise ApiError(BAD_REQUEST, "a custom ID may not look like a UUID")
+        raise ApiError(BAD_INPUT, "a custom ID may not look like a UUID")
     if not _is_text(image_id):
-        raise ApiError(BAD_REQUEST, "a custom ID must be text")
+        raise ApiError(BAD_INPUT, "a custom ID must be text")
     if signed:
         raise ApiError(CUSTOM_ID_IS_PUBLIC)
     return image_id
@@ -129,7 +130,7 @@ def boolean(text: Mapping[str, str], name: str) -> bool:
     """A field that says ``true`` or ``false``; false when it is missing."""
     value = text.get(name, "false").lower()
     if value not in ("true", "false"):
-        raise ApiError(BAD_REQUEST, f"{name} must be true or false")
+        raise ApiError(BAD_INPUT, f"{name} must be true or false")
     return value == "true"
 
 
@@ -138,9 +139,9 @@ def creator(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not _is_text(value):
-        raise ApiError(BAD_REQUEST, "creator must be a string")
+        raise ApiError(BAD_INPUT, "creator must be a string")
     if len(value) > CREATOR_LENGTH:
-        raise ApiError(BAD_REQUEST, f"creator may have {CREATOR_LENGTH:,} characters")
+        raise ApiError(BAD_INPUT, f"creator may have {CREATOR_LENGTH:,} characters")
     return value
 
 
@@ -157,19 +158,19 @@ def form_metadata(text: MultiDict[str, str], *, limits: Limits) -> dict[str, Any
     try:
         return metadata(json.loads(text["metadata"]), limits=limits)
     except (ValueError, RecursionError) as error:
-        raise ApiError(BAD_REQUEST, "metadata is not JSON") from error
+        raise ApiError(BAD_INPUT, "metadata is not JSON") from error
 
 
 def metadata(value: object, *, limits: Limits) -> dict[str, Any]:
     """A JSON object of at most 1,024 bytes."""
     if not isinstance(value, dict):
-        raise ApiError(BAD_REQUEST, "metadata must be a JSON object")
+        raise ApiError(BAD_INPUT, "metadata must be a JSON object")
     try:
         size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
     except ValueError as error:
-        raise ApiError(BAD_REQUEST, "metadata is not JSON") from error
+        raise ApiError(BAD_INPUT, "metadata is not JSON") from error
     if size > limits.metadata_bytes:
-        raise ApiError(BAD_REQUEST, f"metadata has {size:,} bytes, {limits.metadata_bytes:,} are allowed")
+        raise ApiError(BAD_INPUT, f"metadata has {size:,} bytes, {limits.metadata_bytes:,} are allowed")
     return value
 
 
@@ -180,5 +181,20 @@ def expiry(text: Mapping[str, str]) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text["expiry"])
     except ValueError as error:
-        raise ApiError(BAD_REQUEST, "expiry is not an RFC 3339 date") from error
+        raise ApiError(BAD_INPUT, "expiry is not an RFC 3339 date") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def json_body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request, whatever content type it claims."""
+    if (request.content_length or 0) > JSON_BYTES:
+        raise ApiError(BAD_INPUT, "the body is too long")
+    try:
+        body = json.loads(request.stream.read(JSON_BYTES))
+    except (ClientDisconnected, OSError) as error:
+        raise ApiError(BAD_INPUT, "the body is shorter than its Content-Length") from error
+    except (ValueError, RecursionError) as error:
+        raise ApiError(BAD_INPUT, "the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise ApiError(BAD_INPUT, "the body must be a JSON object")
+    return body

@@ -12,7 +12,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from cf_images.emulator.errors import ANIMATION_TOO_LARGE, BAD_REQUEST, UNSUPPORTED_TYPE, ApiError
+from cf_images.emulator.choices import BAD_INPUT
+from cf_images.emulator.errors import ANIMATION_TOO_LARGE, UNSUPPORTED_TYPE, ApiError
 from cf_images.emulator.limits import Limits
 
 HEAD = 1_024
@@ -70,9 +71,9 @@ def _measure(stream: IO[bytes], content_type: str, *, limits: Limits) -> None:
     width, height, frames = _size(stream, content_type)
     shown = f"{width} x {height} pixels"
     if content_type not in NO_LIMIT_ON_SIDES and max(width, height) > limits.side:
-        raise ApiError(BAD_REQUEST, f"{shown}: no side may be longer than {limits.side:,}")
+        raise ApiError(BAD_INPUT, f"{shown}: no side may be longer than {limits.side:,}")
     if width * height > limits.area:
-        raise ApiError(BAD_REQUEST, f"{shown}: the area may be {limits.area / 1e6:g} MP")
+        raise ApiError(BAD_INPUT, f"{shown}: the area may be {limits.area / 1e6:g} MP")
     if frames > 1 and width * height * frames > limits.animation_area:
         raise ApiError(
             ANIMATION_TOO_LARGE, f"{frames} frames of {shown}, {limits.animation_area / 1e6:g} MP in all"
@@ -90,5 +91,5 @@ def _size(stream: IO[bytes], content_type: str) -> tuple[int, int, int]:
         image = READERS[content_type](stream)
         frames = image.n_frames if isinstance(image, ANIMATED) else 1
     except BROKEN as error:
-        raise ApiError(BAD_REQUEST, "bad image format") from error
+        raise ApiError(BAD_INPUT, "bad image format") from error
     return image.width, image.height, frames

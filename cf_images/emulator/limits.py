@@ -20,6 +20,8 @@ FILENAME_LENGTH = 255
 VARIANT_NAME_LENGTH = 99
 KEY_NAME_LENGTH = 20
 FITS = ("scale-down", "contain", "cover", "crop", "pad")
+VARIANT_SIDE = range(1, 10_000)
+VARIANT_BLUR = range(1, 251)
 VARIANT_METADATA = ("keep", "copyright", "none")
 BROWSER_TTL = range(3_600, 31_536_001)
 """Seconds ("Browser TTL"): from an hour to a year."""
@@ -36,6 +38,7 @@ PER_PAGE = range(10, 10_001)
 DEFAULT_PER_PAGE = 1_000
 FORM_PARTS = 100
 FORM_TEXT_BYTES = MEGABYTE
+JSON_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from werkzeug.wrappers import Request
 
 from cf_images.emulator import choices, forms
 from cf_images.emulator.bodies import Spool
+from cf_images.emulator.choices import BAD_INPUT
 from cf_images.emulator.errors import (
-    BAD_REQUEST,
     EXISTS,
     FROM_OURSELVES,
     NOT_FOUND,
@@ -42,7 +42,7 @@ class Uploads:
         with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
             part, url = form.image, form.text.get("url")
             if bool(part) == bool(url):
-                raise ApiError(BAD_REQUEST, "exactly one of file and url must be given")
+                raise ApiError(BAD_INPUT, "exactly one of file and url must be given")
             new = self._new_image(form)
             if part is not None:
                 return self._store(new, forms.spool(part), filename=forms.filename(part))
@@ -66,7 +66,7 @@ class Uploads:
         body = Spool(self._state.bodies, limit=self._limits.upload_bytes)
         try:
             self._fetcher.fetch(url, into=body)
-            filename = unquote(urlsplit(url).path.rpartition("/")[2], errors="replace")[:FILENAME_LENGTH]
+            filename = unquote(urlsplit(url).path.rpartition("/")[2])[:FILENAME_LENGTH]
             return self._store(new, body, filename=filename)
         finally:
             body.close()
@@ -91,7 +91,7 @@ class Uploads:
             return self._draft(forms.Form())
         with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
             if not form.text and not form.files:
-                raise ApiError(BAD_REQUEST, "the form has no fields")
+                raise ApiError(BAD_INPUT, "the form has no fields")
             return self._draft(form)
 
     def _draft(self, form: forms.Form) -> str:
@@ -99,7 +99,7 @@ class Uploads:
         expiry = forms.expiry(form.text)
         seconds = expiry.timestamp() - now if expiry else DEFAULT_DIRECT_UPLOAD_SECONDS
         if not DIRECT_UPLOAD_SECONDS.start <= seconds < DIRECT_UPLOAD_SECONDS.stop:
-            raise ApiError(BAD_REQUEST, "expiry must be two minutes to six hours away")
+            raise ApiError(BAD_INPUT, "expiry must be two minutes to six hours away")
         try:
             self._state.add_draft(new, expires=now + seconds)
         except TakenError as error:
@@ -116,7 +116,7 @@ class Uploads:
         with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
             part = form.image
             if part is None:
-                raise ApiError(BAD_REQUEST, "the form has no part named file")
+                raise ApiError(BAD_INPUT, "the form has no part named file")
             body, filename = forms.spool(part), forms.filename(part)
             content_type = inspect(body.stream, limits=self._limits)
             if not self._state.complete_draft(image_id, body, filename=filename, content_type=content_type):
@@ -134,7 +134,7 @@ def changes(body: Mapping[str, Any], *, limits: Limits) -> dict[str, Any]:
     """What a PATCH of an image may change, checked."""
     signed = body.get("requireSignedURLs")
     if signed is not None and not isinstance(signed, bool):
-        raise ApiError(BAD_REQUEST, "requireSignedURLs must be true or false")
+        raise ApiError(BAD_INPUT, "requireSignedURLs must be true or false")
     given = body.get("metadata")
     return {
         "metadata": None if given is None else forms.metadata(given, limits=limits),
