@@ -11,19 +11,14 @@ pytest_plugins = ["cf_images.pytest_plugin"]
 
 
 def point_at(settings: Any, emulator: Any, **options: Any) -> None:
-    """Let the alias ``cloudflare_images`` speak to ``emulator``, with ``options`` besides."""
-    backend = {
-        "BACKEND": "cf_images.storage.CloudflareImagesStorage",
-        "OPTIONS": {
-            "account_id": emulator.account_id,
-            "api_token": emulator.api_token,
-            "account_hash": emulator.account_hash,
-            "api_url": emulator.api_url,
-            "delivery_url": emulator.delivery_url,
-            **options,
-        },
-    }
-    settings.STORAGES = {**settings.STORAGES, "cloudflare_images": backend}
+    """Let every storage speak to ``emulator``, also those that fields got when models were imported.
+
+    ``options`` are those of the storage; they come from CF_IMAGES here.
+    """
+    addresses = {"api_url": emulator.api_url, "delivery_url": emulator.delivery_url}
+    credentials = {"account_id": emulator.account_id, "api_token": emulator.api_token}
+    given = {**addresses, **credentials, "account_hash": emulator.account_hash, **options}
+    settings.CF_IMAGES = {**settings.CF_IMAGES, **{name.upper(): value for name, value in given.items()}}
 
 
 @pytest.fixture
