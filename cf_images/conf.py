@@ -64,12 +64,24 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
 _KNOWN_KEYS = PACKAGE_OPTIONS.keys() | {name.upper() for name in STORAGE_OPTIONS}
 
 
+class GivenOptions(dict[str, Any]):
+    """A storage's own ``OPTIONS``; debug pages and logs show them without what is secret in them."""
+
+    def __repr__(self) -> str:
+        return repr({name: "…" if _is_secret(name) else value for name, value in self.items()})
+
+
 def option(name: str, given: Mapping[str, Any]) -> Any:
     """The value of one storage option; ``given`` are the storage's own ``OPTIONS``."""
     declared = STORAGE_OPTIONS[name]
     for place, value in _places(name, declared, given):
-        if value is not None and value != "":
-            return _checked(value, declared, place)
+        if value is None or value == "":
+            continue
+        problem = _problem(value, declared, place)
+        if problem:
+            del value  # a debug page shows what each frame knows
+            raise ImproperlyConfigured(problem)
+        return value
     return declared.default
 
 
@@ -104,12 +116,17 @@ def package(name: str) -> Any:
     """One of the package's own settings, from ``CF_IMAGES``."""
     declared = PACKAGE_OPTIONS[name]
     value = _cf_images().get(name)
-    return declared.default if value is None else _checked(value, declared, f'CF_IMAGES["{name}"]')
+    if value is None or value == "":
+        return declared.default
+    if problem := _problem(value, declared, f'CF_IMAGES["{name}"]'):
+        raise ImproperlyConfigured(problem)
+    return value
 
 
 def delivery_urls() -> list[str]:
     """Every address from which images of this project may come: of each storage, and Cloudflare's own."""
-    given = [(declared.get("OPTIONS") or {}).get("delivery_url") for declared in settings.STORAGES.values()]
+    declared: list[Any] = list(settings.STORAGES.values())
+    given = [(storage.get("OPTIONS") or {}).get("delivery_url") for storage in declared]
     known = [*given, option("delivery_url", {}), STORAGE_OPTIONS["delivery_url"].default]
     return [url for url in dict.fromkeys(known) if isinstance(url, str) and url]
 
@@ -137,7 +154,8 @@ def selected_alias() -> str:
 def serves_local_variants() -> bool:
     """Whether the view of local variants answers: where asked for, else where ``DEBUG`` is on."""
     asked = package("SERVE_LOCAL_VARIANTS")
-    return bool(settings.DEBUG if asked is None else asked)
+    has_urls = getattr(settings, "ROOT_URLCONF", None)  # a project of workers may have none
+    return bool(has_urls and (settings.DEBUG if asked is None else asked))
 
 
 def _places(name: str, declared: Option, given: Mapping[str, Any]) -> Any:
@@ -160,20 +178,25 @@ def _cf_images() -> Mapping[str, Any]:
     return declared
 
 
-def _checked(value: Any, declared: Option, place: str) -> Any:
+def _problem(value: Any, declared: Option, place: str) -> str:
+    """What is wrong with a value, in words that do not contain it."""
     wrong_bool = isinstance(value, bool) and bool not in declared.types
     if wrong_bool or not isinstance(value, declared.types):
         wanted = " or ".join(kind.__name__ for kind in declared.types)
-        raise ImproperlyConfigured(f"{place} is a {type(value).__name__}; it must be a {wanted}.")
+        return f"{place} is a {type(value).__name__}; it must be a {wanted}."
+    if isinstance(value, int | float) and float in declared.types and not value > 0:
+        return f"{place} is {value}; it must be above 0."
     if not isinstance(value, str) or not declared.names:
-        return value
+        return ""
     if value.startswith("op://"):
-        raise ImproperlyConfigured(
+        return (
             f"{place} is an unresolved 1Password reference (op://…): start the process with "
             f"`op run --env-file=… -- <command>`, which replaces it by the secret."
         )
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise ImproperlyConfigured(
-            f"{place} contains a line break, a space or a sign that no credential has."
-        )
-    return value
+        return f"{place} contains a line break, a space or a sign that no credential has."
+    return ""
+
+
+def _is_secret(name: str) -> bool:
+    return name in STORAGE_OPTIONS and STORAGE_OPTIONS[name].secret
