@@ -25,10 +25,12 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RANDOM_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 32 letters, five bits each, no i, l, o, u to misread
 _RANDOM_LENGTH = 16
 _STEM_LENGTH = 40
-_BIRTH = re.compile(rf"(?:^|[-/])([0-9a-z]{{6,7}})-[{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]+)?$")
-_PRIVATE = re.compile(r"~([^~/]+?)(\.[a-z0-9]{1,5})?$")
+_BIRTH = re.compile(
+    rf"(?:^|[-/])([0-9a-z]{{6,7}})-[{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]+)?\Z"
+)
+_PRIVATE = re.compile(r"~([^~/.]+)(?:\.[a-z0-9]{1,4})?\Z")
 _REMOTE_ID_LENGTH = 36  # what Cloudflare generates is shaped like a UUID
-_EXTENSION_LENGTH = len(".webp")
+_EXTENSION_LENGTH = len(".webp")  # the longest of an image's: the bytes may turn out to deserve it
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -83,18 +85,19 @@ def given_name(name: str, *, max_length: int | None = None) -> str:
 
     For ``unique_names: False``: other apps look the file up by exactly this name.
     """
-    cleaned = posixpath.normpath(name.replace("\\", "/")).replace("~", "-")
-    if problem := _problem(cleaned, max_length or MAX_ID_LENGTH):
+    cleaned = posixpath.normpath(name.replace("\\", "/"))
+    if _PRIVATE.search(cleaned):
+        cleaned = cleaned.replace("~", "-")
+    if problem := _problem(cleaned, _allowed(max_length)):
         raise InvalidNameError(f"{_shown(name)} cannot be the name of an image: {problem}.")
     return cleaned
 
 
-def _problem(name: str, max_length: int) -> str:
+def _problem(name: str, allowed: int) -> str:
     if name in ("", ".") or name.startswith("/") or ".." in name.split("/"):
         return "it is empty, absolute or leaves its folder"
     if _CONTROL.search(name):
         return "it contains control characters"
-    allowed = min(max_length, MAX_ID_LENGTH)
     if len(name) > allowed:
         return f"it has {len(name):,} characters, {allowed:,} are possible"
     if _UUID_SHAPE.fullmatch(name):
@@ -110,22 +113,27 @@ def _parts(name: str) -> tuple[str, str, str]:
     stem, extension = posixpath.splitext(filename)
     segments = [_ascii(segment).strip("-.") for segment in folder.split("/")]
     prefix = "".join(f"{segment}/" for segment in segments if segment)
+    # no dot in the stem: what follows one could be taken for the extension, and be replaced
+    stem = re.sub(r"[-.]+", "-", _ascii(stem))[:_STEM_LENGTH].strip("-")
     suffix = re.sub(r"[^a-z0-9]", "", extension.lower())
-    return prefix, _ascii(stem)[:_STEM_LENGTH].strip("-."), f".{suffix}" if suffix else ""
+    # a longer one is no image's: the bytes will say which one it is
+    return prefix, stem, f".{suffix}" if 0 < len(suffix) < _EXTENSION_LENGTH else ""
 
 
 def _joined(folder: str, stem: str, tail: str, extension: str, max_length: int | None, asked_for: str) -> str:
-    if len(extension) > _EXTENSION_LENGTH:
-        extension = ""  # no image's: the bytes will say which one it is
-    allowed = min(MAX_ID_LENGTH, max_length or MAX_ID_LENGTH)
+    allowed = _allowed(max_length)
     room = allowed - len(folder) - len(tail) - _EXTENSION_LENGTH
-    shortened = stem[: max(room, 0)].rstrip("-.")
+    shortened = stem[: max(room, 0)].rstrip("-")
     if room < 0 or not (shortened or tail):
         raise InvalidNameError(
             f"{_shown(asked_for)} leaves no room for a unique name in {allowed} characters; "
             f"raise the field's max_length or shorten its upload_to."
         )
     return f"{folder}{shortened}{tail if shortened else tail.removeprefix('-')}{extension}"
+
+
+def _allowed(max_length: int | None) -> int:
+    return MAX_ID_LENGTH if max_length is None else min(max_length, MAX_ID_LENGTH)
 
 
 def _ascii(text: str) -> str:
