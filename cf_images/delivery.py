@@ -11,17 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from cf_images.exceptions import InvalidVariantError
 
-DELIVERY_URL = "https://imagedelivery.net"
-
 # Names are letters and digits, at most 99 (the schema of Cloudflare's API); a hyphen is refused with 5400.
 _NAMED = re.compile(r"[A-Za-z0-9]{1,99}")
-_PLAIN = r"[^\s,/?&\\\"'<>()\x00-\x1f\x7f]"
-_OPTION = rf"[a-z]+(?:[-.][a-z]+)*={_PLAIN}+(?:\((?:{_PLAIN}|,)*\))?"  # rgb(1,2,3) has commas of its own
-_OPTIONS = re.compile(rf"{_OPTION}(?:,{_OPTION})*", re.IGNORECASE)
+# Visible ASCII but what a URL, a template or this list gives a meaning of its own. No two parts of the
+# pattern can match the same sign at the same place, so that it never goes back.
+_PLAIN = r"[^\x00-\x20,/?&\\\"'<>()\x7f-\U0010ffff]"
+_WORD = r"[A-Za-z]+"
+_OPTION = rf"{_WORD}(?:[-.]{_WORD})*={_PLAIN}+(?:\((?:{_PLAIN}|,)*\))?"  # rgb(1,2,3) has commas of its own
+_OPTIONS = re.compile(rf"{_OPTION}(?:,{_OPTION})*")
 _MAX_OPTIONS_LENGTH = 1000
 
 
@@ -55,8 +56,8 @@ def build_url(delivery_url: str, account_hash: str, image_id: str, variant: str)
 
 
 def parse_url(url: str, delivery_urls: Iterable[str]) -> DeliveryURL | None:
-    """``url`` taken apart if it begins with one of ``delivery_urls``, else ``None``."""
-    for delivery_url in delivery_urls:
+    """``url`` taken apart if it begins with one of ``delivery_urls``, the longest of them, else ``None``."""
+    for delivery_url in sorted(delivery_urls, key=len, reverse=True):
         base = delivery_url.rstrip("/")
         if url.startswith(f"{base}/"):
             return _parse_path(url[len(base) + 1 :], base)
@@ -64,16 +65,18 @@ def parse_url(url: str, delivery_urls: Iterable[str]) -> DeliveryURL | None:
 
 
 def _parse_path(rest: str, base: str) -> DeliveryURL | None:
-    address = urlsplit(f"/{rest}")
-    first, *middle, last = address.path.lstrip("/").split("/") if rest.count("/") > 1 else ("", "")
-    if not (first and middle and all(middle) and last) or address.fragment:
+    # by hand: urlsplit drops line breaks, takes "//host" for another host, and raises for some of them
+    path, _, query = rest.partition("?")
+    segments = path.split("/")
+    if len(segments) < 3 or not all(segments) or "#" in rest:
         return None
+    account_hash, *image_id, variant = map(unquote, segments)
     return DeliveryURL(
         delivery_url=base,
-        account_hash=unquote(first),
-        image_id=unquote("/".join(middle)),
-        variant=unquote(last),
-        query=address.query,
+        account_hash=account_hash,
+        image_id="/".join(image_id),
+        variant=variant,
+        query=query,
     )
 
 
@@ -84,7 +87,7 @@ def is_flexible(variant: str) -> bool:
 
 def clean_variant(variant: str) -> str:
     """``variant`` as it stands in a path, decoded; raises ``InvalidVariantError`` for what cannot be one."""
-    text = unquote(str(variant))
+    text = unquote(str(variant or ""))
     if _NAMED.fullmatch(text):
         return text
     if len(text) <= _MAX_OPTIONS_LENGTH and _OPTIONS.fullmatch(text):
