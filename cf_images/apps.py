@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 
 
 class CFImagesConfig(AppConfig):
@@ -13,11 +14,11 @@ class CFImagesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks and attach ``validate_image``, unless ``VALIDATE_FIELDS`` is off."""
-        from cf_images import checks, conf, validators
+        """Register the checks and attach ``validate_image``."""
+        from cf_images import checks, validators
 
         checks.register_all()
-        if conf.package("VALIDATE_FIELDS"):
-            for model in apps.get_models(include_auto_created=True):
-                for field in model._meta.get_fields():
-                    validators.attach(field)
+        try:
+            validators.attach_everywhere()
+        except ImproperlyConfigured:
+            pass  # a check says it; an exception here would leave `manage.py check` with a traceback

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ from cf_images.storage import CloudflareImagesStorage, select_storage
 
 Check = Callable[[], Iterator[checks.CheckMessage]]
 
+_NO_CREDENTIALS = [name for name in conf.STORAGE_OPTIONS if name not in conf.CREDENTIALS]
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  # compared with, not bound to
 # Apps that look up renditions by names of their own: the setting that names the alias, and its default.
@@ -40,30 +41,38 @@ def register_all() -> None:
 
 def _for_django(check: Check) -> Any:
     def run(**_: Any) -> list[checks.CheckMessage]:
-        return list(check())
+        found: list[checks.CheckMessage] = []
+        try:
+            for message in check():
+                found.append(message)  # noqa: PERF402  # keeps what came before an error
+        except ImproperlyConfigured:
+            pass  # E001 says it
+        return found
 
     return run
 
 
 def _settings() -> Iterator[checks.CheckMessage]:
     """E001: an unknown key or option, or a value that it cannot have."""
+    hint = "Correct it in your settings; the README's section Settings explains each of them."
     try:
         for name in conf.PACKAGE_OPTIONS:
             conf.package(name)
-        for options in _cloudflare_options().values():
+        for alias, options in _cloudflare_options().items():
             conf.check_options(options)
-            for name in conf.STORAGE_OPTIONS.keys() - set(conf.CREDENTIALS):
+            for name in _NO_CREDENTIALS:
                 conf.option(name, options)
+            for name in ("api_url", "delivery_url"):
+                if not _host(conf.option(name, options)):
+                    raise ImproperlyConfigured(f'STORAGES["{alias}"]: {name} is not an address (https://…).')
     except ImproperlyConfigured as error:
-        yield checks.Error(str(error), id="cf_images.E001")
+        yield checks.Error(str(error), hint=hint, id="cf_images.E001")
 
 
 def _credentials() -> Iterator[checks.CheckMessage]:
     """E002: a missing credential; E003: one that cannot be right. Silent where images stay local."""
-    used = {conf.selected_alias()} if conf.is_local() else None
-    for alias, options in _cloudflare_options().items():
-        if used is None or alias in used:
-            yield from _credentials_of(alias, options)
+    for alias, options in _used_options().items():
+        yield from _credentials_of(alias, options)
 
 
 def _credentials_of(alias: str, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:
@@ -72,13 +81,12 @@ def _credentials_of(alias: str, options: dict[str, Any]) -> Iterator[checks.Chec
         try:
             values[name] = conf.option(name, options)
         except ImproperlyConfigured as error:
-            yield checks.Error(f'STORAGES["{alias}"]: {error}', id="cf_images.E003")
+            hint = f"Correct it there, or {conf.remedy(name)}."
+            yield checks.Error(f'STORAGES["{alias}"]: {error}', hint=hint, id="cf_images.E003")
             return
     for name in [name for name, value in values.items() if value is None]:
-        hint = conf.remedy(name)
-        yield checks.Error(
-            f'STORAGES["{alias}"] has no {name}.', hint=f"{hint[0].upper()}{hint[1:]}.", id="cf_images.E002"
-        )
+        hint = f"Either {conf.remedy(name)}."
+        yield checks.Error(f'STORAGES["{alias}"] has no {name}.', hint=hint, id="cf_images.E002")
     if _ACCOUNT_ID.fullmatch(values["account_hash"] or ""):
         yield checks.Error(
             f'STORAGES["{alias}"]: the account_hash looks like an account ID (32 hexadecimal digits).',
@@ -89,12 +97,12 @@ def _credentials_of(alias: str, options: dict[str, Any]) -> Iterator[checks.Chec
 
 
 def _emulator() -> Iterator[checks.CheckMessage]:
-    """E011: images would go to an emulator on this machine although DEBUG is off."""
+    """E011: images would go to an emulator on this machine although DEBUG is off. Silent as for E002."""
     if settings.DEBUG:
         return
-    for alias, options in _cloudflare_options().items():
+    for alias, options in _used_options().items():
         for name in ("api_url", "delivery_url"):
-            if urlsplit(str(conf.option(name, options))).hostname in _LOOPBACK:
+            if _host(conf.option(name, options)) in _LOOPBACK:
                 yield checks.Error(
                     f'STORAGES["{alias}"]: {name} is on this machine, like an emulator, and DEBUG is off.',
                     hint=f"Remove {name} to use Cloudflare, or silence this check where it is meant.",
@@ -110,9 +118,15 @@ def _variants() -> Iterator[checks.CheckMessage]:
         try:
             if not re.fullmatch(r"[A-Za-z0-9]{1,99}", str(name)):
                 raise InvalidVariantError("a name is 1 to 99 letters and digits")
+            if not isinstance(declared, Mapping):
+                raise InvalidVariantError("its options are no dictionary")
             Transform.from_options(declared)
-        except (InvalidVariantError, TypeError, AttributeError) as error:
-            yield checks.Error(f'CF_IMAGES["VARIANTS"][{name!r}]: {error}', id="cf_images.E013")
+        except InvalidVariantError as error:
+            yield checks.Error(
+                f'CF_IMAGES["VARIANTS"][{name!r}]: {error.message}.',
+                hint='A variant is declared like "avatar": {"width": 240, "height": 240, "fit": "cover"}.',
+                id="cf_images.E013",
+            )
 
 
 def _selection() -> Iterator[checks.CheckMessage]:
@@ -171,8 +185,9 @@ def _neighbors() -> Iterator[checks.CheckMessage]:
             id="cf_images.E008",
         )
     for app, (setting, default) in _RENDITIONS.items():
-        alias = getattr(settings, setting, None) or default
-        alias = alias if alias in settings.STORAGES else "default"
+        alias = str(getattr(settings, setting, None) or default)
+        if alias not in settings.STORAGES and "." not in alias:  # with a dot it is the path of a class
+            alias = "default"
         if apps.is_installed(app) and alias in ours and conf.option("unique_names", ours[alias]):
             yield checks.Warning(
                 f'{app} keeps its renditions in STORAGES["{alias}"], where every save gets a new name: '
@@ -212,18 +227,36 @@ _CHECKS: tuple[Check, ...] = (
 
 def _cloudflare_options() -> dict[str, dict[str, Any]]:
     """The OPTIONS of every alias whose backend is ours."""
-    return {
-        alias: declared.get("OPTIONS") or {}
-        for alias, declared in settings.STORAGES.items()
-        if issubclass(_backend(alias), CloudflareImagesStorage)
-    }
+    found = {}
+    for alias, declared in settings.STORAGES.items():
+        if issubclass(_backend(alias), CloudflareImagesStorage):
+            options: Any = declared.get("OPTIONS") or {}
+            if not isinstance(options, dict):
+                raise ImproperlyConfigured(f'STORAGES["{alias}"]["OPTIONS"] is not a dictionary.')
+            found[alias] = options
+    return found
+
+
+def _used_options() -> dict[str, dict[str, Any]]:
+    """The same without those that need not work, because ``select_storage`` keeps images on this machine."""
+    used = {conf.selected_alias()} if conf.is_local() else settings.STORAGES.keys()
+    return {alias: options for alias, options in _cloudflare_options().items() if alias in used}
+
+
+def _host(url: str) -> str:
+    """The host of an address; empty where it is none."""
+    try:
+        address = urlsplit(url)
+    except ValueError:
+        return ""
+    return address.hostname or "" if address.scheme in ("http", "https") else ""
 
 
 def _backend(alias: str) -> type:
     """The storage class of an alias; ``object`` where there is none, which Django itself reports."""
     try:
         backend = import_string(settings.STORAGES[alias]["BACKEND"])
-    except (ImportError, KeyError):
+    except (ImportError, KeyError, TypeError, AttributeError):
         return object
     return backend if isinstance(backend, type) else object
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.core.files.utils import validate_file_name
@@ -41,14 +42,31 @@ _METADATA_BYTES = 1024  # "Limits" in Cloudflare's documentation
 def select_storage() -> Storage:
     """The storage that the environment asks for: local files where ``ENV_NAME`` is one of ``LOCAL_ENVS``.
 
-    For ``ImageField(storage=select_storage)``: migrations hold only this path.
+    For ``ImageField(storage=select_storage)``: migrations hold only this path. Where the settings are
+    wrong, models still import, so that the checks can say what is wrong; using the storage says it, too.
     """
-    return storages[conf.selected_alias()]
+    try:
+        return storages[conf.selected_alias()]
+    except ImproperlyConfigured as error:
+        return MisconfiguredStorage(str(error))
 
 
 def named(alias: str) -> Storage:
     """The storage ``STORAGES[alias]``; what a pickle or a migration holds instead of the settings' values."""
     return storages[alias]
+
+
+class MisconfiguredStorage(Storage):
+    """In place of a storage that the settings cannot give: every use says ``problem``."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise ImproperlyConfigured(self._problem)
+
+    save = open = delete = exists = listdir = size = url = url_variant = generate_filename = _refuse
+    get_available_name = get_created_time = get_modified_time = get_accessed_time = _refuse
 
 
 class CloudflareImagesStorage(Storage):
@@ -59,7 +77,7 @@ class CloudflareImagesStorage(Storage):
 
     def __init__(self, **options: Any) -> None:
         conf.check_options(options)
-        self._options = options
+        self._options = conf.GivenOptions(options)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.alias or self._public_options()}>"
@@ -70,8 +88,10 @@ class CloudflareImagesStorage(Storage):
     def alias(self) -> str | None:
         """Its alias in ``settings.STORAGES``, found by class and options: Django does not tell."""
         for alias, declared in settings.STORAGES.items():
-            same_options = declared.get("OPTIONS", {}) == self._options
-            if same_options and import_string(declared["BACKEND"]) is type(self):
+            backend = declared["BACKEND"]
+            if not backend.endswith(f".{type(self).__name__}"):
+                continue  # other packages' backends need not be imported for this
+            if declared.get("OPTIONS", {}) == self._options and import_string(backend) is type(self):
                 return str(alias)
         return None
 
