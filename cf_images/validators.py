@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.files.storage import storages
 from django.db import models
 from django.db.models.fields.files import FieldFile
 
@@ -17,7 +20,8 @@ from cf_images.local import LocalImagesStorage
 from cf_images.storage import CloudflareImagesStorage, select_storage
 
 _MAX_URL_LENGTH = 2000
-_LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # a name, or an IPv4 literal
+_LOCAL_SUFFIXES = (".localhost", ".localdomain", ".local", ".internal", ".lan", ".home.arpa")
 
 
 def validate_image(value: Any) -> None:
@@ -26,7 +30,7 @@ def validate_image(value: Any) -> None:
     A file that is stored already is not looked at, so that ``full_clean()`` of an unchanged row downloads
     nothing. What ``fit_limits`` will reduce on saving passes.
     """
-    if not value or getattr(value, "_committed", False):
+    if not _is_new(value):
         return
     file = value.file if isinstance(value, FieldFile) else value
     try:
@@ -47,6 +51,15 @@ def attach(field: models.Field[Any, Any]) -> None:
         field.validators.append(validate_image)
 
 
+def attach_everywhere() -> None:
+    """``attach`` for every field of every model, unless ``VALIDATE_FIELDS`` is off."""
+    if not conf.package("VALIDATE_FIELDS"):
+        return
+    for model in apps.get_models(include_auto_created=True):
+        for field in model._meta.local_fields:
+            attach(field)
+
+
 def validate_source_url(url: str) -> None:
     """Raise ``ValidationError`` unless ``url`` may be given to Cloudflare to fetch an image from.
 
@@ -56,40 +69,52 @@ def validate_source_url(url: str) -> None:
         raise ValidationError(f"The address cannot be used: {problem}.", code="source_url")
 
 
+def _is_new(value: Any) -> bool:
+    if isinstance(value, FieldFile):
+        return bool(value) and not getattr(value, "_committed", False)
+    return hasattr(value, "read")  # a file without a name is falsy, but a file
+
+
 def _mends(value: Any) -> bool:
+    """Whether saving will reduce it; for local files, and DRF's uploads, the Cloudflare alias decides."""
     storage = getattr(value, "storage", None)
+    if not isinstance(storage, CloudflareImagesStorage):
+        alias = conf.package("CLOUDFLARE_ALIAS")
+        storage = storages[alias] if alias in settings.STORAGES else None
     if isinstance(storage, CloudflareImagesStorage):
         return bool(storage.option("fit_limits"))
     return bool(conf.option("fit_limits", {}))
 
 
 def _problem(url: str) -> str:
+    if len(url) > _MAX_URL_LENGTH or not url.isprintable() or " " in url:
+        return f"it must have at most {_MAX_URL_LENGTH:,} characters and no spaces"
     try:
         address = urlsplit(url)
-        host, _ = (address.hostname or "").lower().rstrip("."), address.port
+        host, _ = _ascii_host(address.hostname or ""), address.port
     except ValueError:
         return "it is not a valid URL"
     schemes = conf.package("UPLOAD_URL_SCHEMES")
-    if len(url) > _MAX_URL_LENGTH or not url.isprintable() or " " in url:
-        return f"it must have at most {_MAX_URL_LENGTH:,} characters and no spaces"
     if address.scheme not in schemes:
         return f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
     if not host:
         return "it names no host"
-    if (address.username or address.password) and not conf.package("UPLOAD_URL_CREDENTIALS"):
+    if "@" in address.netloc and not conf.package("UPLOAD_URL_CREDENTIALS"):
         return "it contains a user name or a password"
     if host not in conf.package("UPLOAD_URL_LOCAL_HOSTS") and _is_local(host):
         return f"{host} is not a public host name"
     return ""
 
 
+def _ascii_host(host: str) -> str:
+    """As the name servers know it: letters and dots of other scripts are not another way in."""
+    return host.encode("idna").decode().lower()
+
+
 def _is_local(host: str) -> bool:
     """Whether the host is an IP literal in any spelling, or a name without a public domain."""
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-        return True
-    except ValueError:
-        pass
+    host = host.removesuffix(".")
     last = host.rpartition(".")[2]
     # inet_aton also reads 127.1, 2130706433 and 0x7f.1: no public domain ends in a number
-    return "." not in host or host.endswith(_LOCAL_SUFFIXES) or last.isdigit() or last.startswith("0x")
+    numeric = last.isdigit() or last.startswith("0x")
+    return not _HOST.fullmatch(host) or "." not in host or host.endswith(_LOCAL_SUFFIXES) or numeric
