@@ -72,9 +72,11 @@ class LocalImagesStorage(FileSystemStorage):
     def name_of(self, url: str) -> str | None:
         """The name of the image that ``url`` is the original of, ``None`` for anybody else's URL."""
         base = self.base_url
-        if not base or not url.startswith(base) or url == base:
+        path = url.partition("?")[0].partition("#")[0]
+        # without MEDIA_URL the base is "/", which every path of the site begins with
+        if not base or base == "/" or not path.startswith(base) or path == base:
             return None
-        return unquote(url[len(base) :])
+        return unquote(path[len(base) :])
 
     def delete(self, name: str) -> None:
         """Delete the image and what was rendered of it."""
@@ -109,10 +111,10 @@ class LocalImagesStorage(FileSystemStorage):
 
     def _key(self, name: str, transform: Transform, accept: str) -> str:
         """A key that changes with the file, the variant, and what the browser understands."""
-        try:
-            file = os.stat(self.path(name))
-        except (FileNotFoundError, NotADirectoryError):
-            raise ImageNotFoundError(f"There is no image {name!r}.") from None
+        path = self.path(name)
+        if not os.path.isfile(path):  # says no, where os.stat raises, to a NUL and to 2,000 characters
+            raise ImageNotFoundError(f"There is no image {name!r}.")
+        file = os.stat(path)
         understood = [kind for kind in ("image/avif", "image/webp", "*/*") if kind in accept]
         facts = f"{transform} {understood} {file.st_mtime_ns} {file.st_size}"
         return hashlib.sha256(facts.encode()).hexdigest()[:32]

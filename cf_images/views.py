@@ -39,8 +39,9 @@ def local_variant(request: HttpRequest, variant: str, name: str) -> HttpResponse
 
     Flexible variants only where ``DEBUG`` is on: elsewhere anybody could make the server render at will.
     """
-    storage = storages[conf.package("LOCAL_ALIAS")]
-    if not (conf.serves_local_variants() and isinstance(storage, LocalImagesStorage)):
+    alias = conf.package("LOCAL_ALIAS")
+    storage = storages[alias] if conf.serves_local_variants() and alias in settings.STORAGES else None
+    if not isinstance(storage, LocalImagesStorage):
         raise Http404("Local variants are not served here.")
     if delivery.is_flexible(variant) and not settings.DEBUG:
         raise Http404("Only declared variants are served here.")
