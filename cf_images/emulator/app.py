@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -48,6 +49,7 @@ from cf_images.emulator.uploads import Uploads
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+logger = logging.getLogger("cf_images.emulator")
 API_PREFIX = "/client/v4/accounts/"
 BATCH_PREFIX = "/images/"
 UPLOAD_PREFIX = "/upload/"
@@ -159,14 +161,16 @@ class App:
         self.state.close()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = Request(environ, populate_request=False)
         started = time.perf_counter()
-        path = raw_path(environ)
+        request, path = Request(environ, populate_request=False), raw_path(environ)
         try:
             answer = self._answer(request, path)
         except HangUpError:
             self._log(request, path, status=0, seconds=time.perf_counter() - started)
             raise
+        except Exception:  # a defect of ours is not to look like a broken connection
+            logger.exception("The emulator failed at %s %s", request.method, path)
+            answer = Response("The emulator failed; its log says how.\n", status=500)
         self._log(request, path, status=answer.status_code, seconds=time.perf_counter() - started)
         return answer(environ, start_response)
 

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from cf_images.emulator.bodies import Spool
 from cf_images.emulator.choices import BAD_INPUT
@@ -53,10 +53,8 @@ class Fetcher:
 
     def request(self, url: str) -> urllib.request.Request:
         """A request for a URL that may be asked; user and password in it become a header."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ApiError(BAD_INPUT, "url must be an absolute http or https URL")
-        self._check_host(parts.hostname)
+        parts = absolute(url)
+        self._check_host(str(parts.hostname))
         login, _, netloc = parts.netloc.rpartition("@")
         request = urllib.request.Request(urlunsplit(parts._replace(netloc=netloc, fragment="")))  # noqa: S310
         if login:
@@ -85,6 +83,17 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """The request that follows; raises :class:`ApiError` when it would leave the allowed hosts."""
         fp.close()
         return self._fetcher.request(newurl)
+
+
+def absolute(url: str) -> SplitResult:
+    """The parts of an ``http`` or ``https`` URL; anything else is refused."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ApiError(BAD_INPUT, "url cannot be read") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ApiError(BAD_INPUT, "url must be an absolute http or https URL")
+    return parts
 
 
 def is_loopback(host: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from werkzeug.wrappers import Request
 
@@ -18,7 +18,7 @@ from cf_images.emulator.errors import (
     NOT_FOUND,
     ApiError,
 )
-from cf_images.emulator.fetching import Fetcher
+from cf_images.emulator.fetching import Fetcher, absolute
 from cf_images.emulator.inspection import inspect
 from cf_images.emulator.limits import (
     DEFAULT_DIRECT_UPLOAD_SECONDS,
@@ -60,13 +60,13 @@ class Uploads:
         )
 
     def _fetch(self, new: NewImage, url: str, *, own_host: str) -> StoredImage:
-        host = urlsplit(url).netloc.rpartition("@")[2]
-        if host in (own_host, "imagedelivery.net"):
+        parts = absolute(url)
+        if parts.netloc.rpartition("@")[2] in (own_host, "imagedelivery.net"):
             raise ApiError(FROM_OURSELVES)
         body = Spool(self._state.bodies, limit=self._limits.upload_bytes)
         try:
             self._fetcher.fetch(url, into=body)
-            filename = unquote(urlsplit(url).path.rpartition("/")[2])[:FILENAME_LENGTH]
+            filename = unquote(parts.path.rpartition("/")[2])[:FILENAME_LENGTH]
             return self._store(new, body, filename=filename)
         finally:
             body.close()
