@@ -1,0 +1,85 @@
+"""What the example puts into its database: tables, an administrator, two people with their first pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.files import File
+from django.core.files.storage import storages
+from django.core.management import call_command
+
+from cf_images import conf
+from cf_images.background import upload_from_url
+from cf_images.exceptions import ImageExistsError
+from cf_images.models import State, Upload
+from cf_images.storage import CloudflareImagesStorage, select_storage
+from example_project import pictures
+from example_project.profiles.models import Profile
+
+USER = PASSWORD = "demo"
+# What is fetched back, and the size that the first pictures, of 1600 x 1066 pixels, have in it.
+SIZES = {"avatar": (240, 240), "w=200": (200, 133), "public": (1153, 768)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """One printed address, and the width and height of what must be there."""
+
+    url: str
+    size: tuple[int, int]
+
+
+def prepare() -> None:
+    """Tables, administrator, sample pictures; repeats nothing."""
+    call_command("migrate", verbosity=0)
+    users = get_user_model().objects
+    if not users.filter(username=USER).exists():
+        users.create_superuser(USER, password=PASSWORD)
+    pictures.draw_all(settings.STATE / "samples")
+
+
+def declare_variants() -> None:
+    """Add the variants of the settings to the account; those it has stay as they are."""
+    storage = select_storage()
+    if not isinstance(storage, CloudflareImagesStorage):
+        return
+    for name, options in conf.package("VARIANTS").items():
+        try:
+            storage.client.create_variant(name, options={"metadata": "none", **options})
+        except ImageExistsError:
+            pass
+
+
+def by_file() -> Profile:
+    """Jane, whose picture was in a form."""
+    jane = Profile(name="Jane Doe")
+    with (settings.STATE / "samples" / "dusk.jpg").open("rb") as file:
+        jane.image = File(file, name="dusk.jpg")
+        jane.save()
+    return jane
+
+
+def by_url(url: str) -> Profile:
+    """John, whose picture is fetched in the background."""
+    return Profile.objects.create(name="John Roe", image=upload_from_url(url, upload_to="avatars/"))
+
+
+def is_stored(profile: Profile) -> bool:
+    """Whether the picture has arrived; ``ValueError`` with the reason when it never will."""
+    upload = Upload.objects.filter(name=profile.image.name).first()
+    if upload is not None and upload.state == State.REJECTED:
+        raise ValueError(f"The picture of {profile} was refused: {upload.last_error}")
+    return upload is None or upload.state == State.STORED
+
+
+def renditions(profile: Profile, site: str) -> list[Rendition]:
+    """Where browsers get the picture once it has arrived."""
+    storage = storages[conf.selected_alias()]
+    address = getattr(storage, "delivery_address", storage.url)  # url() of a young picture is still our own
+    return [
+        Rendition(url=urljoin(site, address(profile.image.name, variant)), size=size)
+        for variant, size in SIZES.items()
+    ]

@@ -1,0 +1,174 @@
+"""Start the processes of the example, wait until they answer, notice when one ends, and leave none behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+GRACE = 15  # seconds to end in; an upload on its way is finished first
+POLL = 0.1  # seconds
+
+
+class DemoError(Exception):
+    """What went wrong, in words for the person at the terminal."""
+
+
+class Child:
+    """One process with a log file of its own."""
+
+    def __init__(self, name: str, *command: str, folder: Path) -> None:
+        self.name = name
+        self.command = command
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it in a session of its own, so that Ctrl-C reaches us alone and we end all in order."""
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "example_project.child", *self.command],
+                cwd=ROOT,
+                env={**environment, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process ID; 0 when it was never started."""
+        return self.process.pid if self.process else 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended by itself and not because somebody ended it by a signal."""
+        return self.process is not None and (self.process.poll() or 0) > 0
+
+    def stop(self) -> None:
+        """End it: politely, then not."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def last_lines(self, count: int = 15) -> str:
+        """The end of its log, indented."""
+        if not self.log.exists():
+            return ""
+        lines = self.log.read_text(errors="replace").splitlines()[-count:]
+        return "\n".join(f"    {line}" for line in lines)
+
+
+class Children:
+    """All of them; the emulator alone may be missing for a while, as Cloudflare may."""
+
+    def __init__(self, environment: Mapping[str, str], *, folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._running: list[Child] = []
+        self.optional: Child | None = None
+
+    def start(self, name: str, *command: str) -> Child:
+        """Start ``python -m`` with this command."""
+        child = Child(name, *command, folder=self._folder)
+        child.start(self._environment)
+        self._running.append(child)
+        return child
+
+    def toggle(self, child: Child) -> None:
+        """Stop it if it runs, else start it again."""
+        child.stop() if child.is_running else child.start(self._environment)
+
+    def check(self) -> None:
+        """Raise ``DemoError`` if one has ended that should not have."""
+        for child in self._running:
+            if child.has_failed or not (child.is_running or child is self.optional):
+                status = child.process.returncode if child.process else None
+                raise DemoError(
+                    f"The {child.name} has ended (status {status}). The end of {child.log}:\n{child.last_lines()}"
+                )
+
+    def wait_for(self, what: str, is_done: Callable[[], object], *, seconds: float = 30) -> None:
+        """Return as soon as ``is_done``; ``DemoError`` after ``seconds``, or when a process ends."""
+        deadline = time.monotonic() + seconds
+        while not is_done():
+            self.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"{what} took more than {seconds:g} seconds.\n{self.last_lines()}")
+            time.sleep(POLL)
+
+    def stop(self) -> None:
+        """Stop all, the last one first: the worker can still finish with the emulator."""
+        for child in reversed(self._running):
+            child.stop()
+
+    def last_lines(self) -> str:
+        """The end of every log."""
+        return "\n".join(f"The end of {child.log}:\n{child.last_lines()}" for child in self._running)
+
+
+def answers(url: str) -> bool:
+    """Whether the address answers a request, with whatever status below 500."""
+    try:
+        with urllib.request.urlopen(url, timeout=10):  # noqa: S310 - our own children
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+def free_port(wanted: int = 0) -> int:
+    """``wanted`` if nobody has it, else any free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just ended does not count
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            return free_port()
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[Callable[[str], None]]:
+    """Keep a second one out of ``folder``; what is given to the yielded function is what it will be told."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise DemoError(
+                f"The example is running already: {lock.read() or 'it is just starting'}. Stop it with Ctrl-C there, "
+                f"or try everything out beside it with --once."
+            ) from None
+
+        def tell(text: str) -> None:
+            lock.truncate(0)
+            lock.write(text)
+            lock.flush()
+            os.fsync(lock.fileno())
+
+        tell("")
+        yield tell
