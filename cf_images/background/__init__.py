@@ -13,7 +13,16 @@ unclear answer is settled by asking (``asking``). What fails for no fault of the
 without end; what is refused for good keeps its bytes until somebody decides.
 """
 
-from cf_images.background.held import has_row, is_doomed, open_pending, pending_size, remote_id
+from cf_images.background.held import (
+    doomed_names,
+    find,
+    has_row,
+    is_doomed,
+    open_pending,
+    pending_size,
+    remote_id,
+    waiting_names,
+)
 from cf_images.background.incoming import upload_from_file, upload_from_url
 from cf_images.background.staging import discard, stage
 from cf_images.background.undelivered import is_undelivered
@@ -21,6 +30,8 @@ from cf_images.background.undelivered import is_undelivered
 __all__ = [
     "deliver",
     "discard",
+    "doomed_names",
+    "find",
     "has_row",
     "is_doomed",
     "is_undelivered",
@@ -31,6 +42,7 @@ __all__ = [
     "status",
     "upload_from_file",
     "upload_from_url",
+    "waiting_names",
 ]
 
 

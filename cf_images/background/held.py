@@ -26,6 +26,16 @@ def is_doomed(name: str) -> bool:
     return uploads().filter(name=name, state=State.DOOMED).exists()
 
 
+def waiting_names(alias: str) -> set[str]:
+    """The names in the storage ``alias`` that are still here."""
+    return set(uploads().filter(storage=alias, state__in=HELD).values_list("name", flat=True))
+
+
+def doomed_names(alias: str) -> set[str]:
+    """The names in the storage ``alias`` that have been deleted, and Cloudflare does not know it yet."""
+    return set(uploads().filter(storage=alias, state=State.DOOMED).values_list("name", flat=True))
+
+
 def pending_size(name: str) -> int | None:
     """Bytes of an image that is still here, 0 for one that has yet to be fetched; else ``None``."""
     upload = find(name)

@@ -138,10 +138,4 @@ def _path(upload_to: str, filename: str) -> str:
 
 def _name(upload_to: str, filename: str, *, private: bool | None) -> str:
     name = naming.unique_name(_path(upload_to, filename), seconds=int(time.time()), max_length=MAX_LENGTH)
-    return private_name(name) if private else name
-
-
-def private_name(name: str) -> str:
-    """``name`` as a private image has it, told by its ``~``: only the table knows Cloudflare's ID of it."""
-    head, _, tail = name.rpartition("-")
-    return f"{head}~{tail}"
+    return naming.private_name(name) if private else name

@@ -58,7 +58,7 @@ _undelivered = _Undelivered()
 
 def is_undelivered(name: str) -> bool:
     """Whether ``url()`` must give our waiting view's address for ``name``."""
-    born_at = _born_at(name)
+    born_at = naming.born_at(name)
     if born_at is not None and time.time() - born_at < timing.YOUNG:
         return True
     try:
@@ -69,12 +69,8 @@ def is_undelivered(name: str) -> bool:
 
 def remember(name: str) -> None:
     """Know at once, in this process, that ``name`` waits, also where it does not tell its birth."""
-    if _born_at(name) is None:
+    if naming.born_at(name) is None:
         _undelivered.add(name)
-
-
-def _born_at(name: str) -> int | None:
-    return naming.born_at(name.replace("~", "-"))  # as private names have it
 
 
 def forget_all() -> None:

@@ -86,12 +86,10 @@ def _try_cloudflare(taken: Claim, target: Target, passage: gate.Passage) -> None
     except CloudflareUnavailableError as error:
         gate.unclear(passage, _reason(error))
         settling.later(taken, error, at_least=_shortest_pause(taken))
-    except ImageRejectedError as error:
-        gate.answered(passage)
-        settling.rejected(taken, error)
     except CloudflareImagesError as error:
         gate.answered(passage)
-        settling.refused(taken, error)
+        settle = settling.rejected if _is_final(error) else settling.refused
+        settle(taken, error)
     else:
         gate.answered(passage)
 
@@ -105,6 +103,11 @@ def _attempt(taken: Claim, target: Target) -> None:
         return
     image = (private if row.require_signed_urls else public).upload(taken, client)
     settling.stored(taken, remote_id=image.id, **learned(taken, client, image.id))
+
+
+def _is_final(error: CloudflareImagesError) -> bool:
+    # Outages have been seen with HTTP 415; without Cloudflare's code it proves nothing about the image.
+    return isinstance(error, ImageRejectedError) and (error.code is not None or error.status != 415)
 
 
 def _shortest_pause(taken: Claim) -> timedelta:

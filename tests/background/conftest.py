@@ -48,7 +48,7 @@ def fresh_process() -> Iterator[None]:
 
 
 @pytest.fixture
-def cloudflare(cf_images_emulator: Any, settings: Any, transactional_db: None) -> Any:
+def cloudflare(cf_images_emulator: Any, settings: Any) -> Any:
     """An empty emulator behind the background storage ``cloudflare_images``, and no queue."""
     point_at(settings, cf_images_emulator, background=True)
     settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "none"}

@@ -31,6 +31,8 @@ from cf_images.storage import CloudflareImagesStorage
 from tests.background.conftest import ALIAS, Clock, work
 from tests.pictures import picture
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
 Accept = Callable[..., Upload]
 
 
