@@ -1,0 +1,273 @@
+"""Delivery URLs: built, taken apart, and what may stand in them as a variant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cf_images import delivery
+from cf_images.exceptions import InvalidVariantError
+
+CLOUDFLARE = "https://imagedelivery.net"
+CUSTOM = "https://img.example.com/cdn-cgi/imagedelivery"
+EMULATOR = "http://127.0.0.1:8787"
+HASH = "Vi7wi5KSItxGFsWRG2Us6Q"
+ALL = [CLOUDFLARE, CUSTOM, EMULATOR]
+
+# What Cloudflare accepts as a custom ID, and more: any text in non-empty segments.
+segment = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/"), min_size=1, max_size=20)
+image_ids = st.lists(segment, min_size=1, max_size=4).map("/".join)
+variants = st.one_of(
+    st.text("abcXYZ019", min_size=1, max_size=99),
+    st.sampled_from(["w=200,fit=cover", "width=200,background=#fff", "background=rgb(240,40,145),h=9"]),
+)
+
+
+@pytest.mark.parametrize("base", ALL)
+@given(image_id=image_ids, variant=variants)
+@example(image_id="100%.jpg", variant="public")
+@example(image_id="a%2Fb", variant="public")
+@example(image_id="a?b=c#d&e", variant="public")
+@example(image_id="😀/中文 é.jpg", variant="w=200")
+@example(image_id="a+b", variant="public")
+@example(image_id="\n\t", variant="public")
+@example(image_id="[::1]", variant="public")
+def test_what_was_built_is_taken_apart_again(base: str, image_id: str, variant: str) -> None:
+    url = delivery.build_url(base, HASH, image_id, variant)
+    assert url.isascii()
+    assert url.isprintable()
+    assert not set(' "<>?#\\') & set(url)
+    assert delivery.parse_url(url, ALL) == delivery.DeliveryURL(
+        delivery_url=base, account_hash=HASH, image_id=image_id, variant=variant
+    )
+    assert str(delivery.parse_url(url, ALL)) == url
+
+
+@pytest.mark.parametrize(
+    ("image_id", "variant", "path"),
+    [
+        ("avatars/jane-x.jpg", "public", "avatars/jane-x.jpg/public"),
+        ("100%.jpg", "public", "100%25.jpg/public"),
+        ("a%20b", "public", "a%2520b/public"),
+        ("a b?c#d.jpg", "public", "a%20b%3Fc%23d.jpg/public"),
+        ("é.jpg", "w=200,fit=cover", "%C3%A9.jpg/w=200,fit=cover"),
+        ("a", "background=#fff", "a/background=%23fff"),
+        ("a", "background=rgb(1,2,3)", "a/background=rgb%281,2,3%29"),
+        ("a", "trim=1;2;3;4,gravity=0.5x0.25", "a/trim=1;2;3;4,gravity=0.5x0.25"),
+    ],
+)
+def test_everything_but_slashes_is_encoded_once(image_id: str, variant: str, path: str) -> None:
+    assert delivery.build_url(CLOUDFLARE, HASH, image_id, variant) == f"{CLOUDFLARE}/{HASH}/{path}"
+
+
+def test_a_slash_at_the_end_of_the_delivery_url_does_not_matter() -> None:
+    url = f"{CUSTOM}/{HASH}/a/public"
+    assert delivery.build_url(f"{CUSTOM}/", HASH, "a", "public") == url
+    address = delivery.parse_url(url, [f"{CUSTOM}/"])
+    assert address is not None
+    assert address.delivery_url == CUSTOM
+
+
+def test_an_encoded_slash_belongs_to_the_id() -> None:
+    address = delivery.parse_url(f"{CLOUDFLARE}/{HASH}/a%2Fb/public", ALL)
+    assert address is not None
+    assert address.image_id == "a/b"
+
+
+def test_the_longest_delivery_url_wins() -> None:
+    address = delivery.parse_url(f"{CUSTOM}/{HASH}/a/public", ["https://img.example.com", CUSTOM])
+    assert address is not None
+    assert (address.delivery_url, address.account_hash, address.image_id) == (CUSTOM, HASH, "a")
+
+
+def test_a_changed_variant_keeps_the_query_as_it_came() -> None:
+    address = delivery.parse_url(f"{CLOUDFLARE}/{HASH}/a/public?exp=1&b=%C3%A9+x", ALL)
+    assert address is not None
+    assert str(replace(address, variant="w=9")) == f"{CLOUDFLARE}/{HASH}/a/w=9?exp=1&b=%C3%A9+x"
+
+
+@pytest.mark.parametrize(
+    ("query", "signed"),
+    [
+        ("", False),
+        ("exp=1", False),
+        ("sig=abc", True),
+        ("exp=1&sig=abc", True),
+        ("sig", True),
+        ("%73ig=abc", True),
+        ("signature=abc", False),
+    ],
+)
+def test_a_url_with_a_signature_is_signed(query: str, signed: bool) -> None:
+    address = delivery.parse_url(f"{CLOUDFLARE}/{HASH}/a/public?{query}", ALL)
+    assert address is not None
+    assert address.is_signed is signed
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "a/b/c/d",
+        CLOUDFLARE,
+        f"{CLOUDFLARE}/",
+        f"{CLOUDFLARE}/{HASH}",
+        f"{CLOUDFLARE}/{HASH}/public",
+        f"{CLOUDFLARE}/{HASH}//public",
+        f"{CLOUDFLARE}//{HASH}/a/public",
+        f"{CLOUDFLARE}/{HASH}/a/",
+        f"{CLOUDFLARE}/{HASH}/a/public#top",
+        f"{CLOUDFLARE}/?{HASH}/a/public",
+        f"{CLOUDFLARE}//[/a/public",
+        f"{CLOUDFLARE}.evil.example/{HASH}/a/public",
+        f"{CLOUDFLARE}@evil.example/{HASH}/a/public",
+        f"http://imagedelivery.net/{HASH}/a/public",
+        f"//imagedelivery.net/{HASH}/a/public",
+        f"https://evil.example/{CLOUDFLARE}/{HASH}/a/public",
+        f"{EMULATOR}8/{HASH}/a/public",
+        f"https://img.example.com/{HASH}/a/public",
+        f" {CLOUDFLARE}/{HASH}/a/public",
+    ],
+)
+def test_anything_else_is_no_delivery_url(url: str) -> None:
+    assert delivery.parse_url(url, ALL) is None
+
+
+@given(st.text(max_size=50))
+@example("//[")
+@example("\n/\t/\r/")
+def test_no_text_behind_a_delivery_url_raises(rest: str) -> None:
+    address = delivery.parse_url(f"{CLOUDFLARE}/{rest}", ALL)
+    if address is not None:
+        assert str(address).startswith(f"{CLOUDFLARE}/")
+        assert urlsplit(str(address)).hostname == "imagedelivery.net"
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "public",
+        "Avatar2",
+        "a" * 99,
+        "w=200",
+        "width=200,height=100,fit=scale-down",
+        "slow-connection-quality=50",
+        "trim.width=10,trim.left=5",
+        "trim=1;2;3;4",
+        "gravity=0.5x0.5",
+        "background=#fff",
+        "background=rgb(240,40,145),w=9",
+        "background=rgba(0,0,0,0.5)",
+        "w=" + "9" * 998,
+        "f=auto,q=85",
+    ],
+)
+def test_a_name_or_options_are_a_variant(variant: str) -> None:
+    assert delivery.clean_variant(variant) == variant
+    assert delivery.is_flexible(variant) == ("=" in variant)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "decoded"),
+    [
+        ("background=%23fff", "background=#fff"),
+        ("background=rgb%28240%2C40%2C145%29", "background=rgb(240,40,145)"),
+        ("w%3D200", "w=200"),
+    ],
+)
+def test_a_variant_may_come_encoded(encoded: str, decoded: str) -> None:
+    assert delivery.clean_variant(encoded) == decoded
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "a-b",
+        "a_b",
+        "a" * 100,
+        "é",
+        "public/",
+        "../public",
+        "a/w=200",
+        "w=200/../x",
+        "w=200%2F..%2Fx",
+        "w = 200",
+        "w=200, h=100",
+        "w=200\n",
+        "public\n",
+        "w=",
+        "=200",
+        "w=200,",
+        ",w=200",
+        "w=200,,h=9",
+        'w="200"',
+        "w='200'",
+        "w=<script>",
+        "w=1&h=2",
+        "w=1?x",
+        "w=1\\2",
+        "w=\x00",
+        "w=\x7f",
+        "w=2\u00a00",
+        "w=\u2028",
+        "w=\udc80",
+        "w=é",
+        "\u017f=1",  # a letter that is an "s" when case is ignored
+        "rgb(1,2,3)",
+        "background=rgb(1,2,3",
+        "background=(1)",
+        "w=" + "9" * 999,
+        "https://imagedelivery.net/hash/id/public",
+        "https://evil.example/w=200",
+        "//evil.example",
+        "javascript:alert(1)",
+    ],
+)
+def test_anything_else_is_no_variant(variant: str) -> None:
+    with pytest.raises(InvalidVariantError, match="is no variant: give a name of letters and digits"):
+        delivery.clean_variant(variant)
+
+
+def test_nothing_is_no_variant() -> None:
+    with pytest.raises(InvalidVariantError, match="'' is no variant"):
+        delivery.clean_variant(None)  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=60))
+@example("%2523")
+def test_a_clean_variant_is_one_visible_segment(text: str) -> None:
+    try:
+        cleaned = delivery.clean_variant(text)
+    except InvalidVariantError:
+        return
+    url = delivery.build_url(CLOUDFLARE, HASH, "a", cleaned)
+    assert url.count("/") == 5
+    assert "?" not in url
+    assert "#" not in url
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "%", "a=", "a=b,", "a=b(", "a=b(,", "a-", "a=((((", ".", "/", "a/", "=", "%2", "a.a=b(b),"]
+)
+def test_a_hundred_thousand_characters_are_answered_at_once(piece: str) -> None:
+    long = (piece * 100_000)[:100_000]
+    with pytest.raises(InvalidVariantError) as refused:
+        delivery.clean_variant(long)
+    assert len(str(refused.value)) < 300
+    delivery.parse_url(f"{CLOUDFLARE}/{long}", ALL)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a=b,", "a=b(,", "a-a.", "a=b(b),", "a" * 7 + "-", "a=(((", "a=b" * 3 + "("]
+)
+def test_options_of_the_greatest_length_are_matched_without_going_back(piece: str) -> None:
+    with pytest.raises(InvalidVariantError):
+        delivery.clean_variant(("x=y," + piece * 1000)[:999] + "!\n")
