@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import storages
+from hypothesis import settings as hypothesis_settings
+
+hypothesis_settings.register_profile("tests", deadline=None)  # a busy machine is not a finding
+hypothesis_settings.load_profile("tests")
 
 pytest_plugins = ["cf_images.pytest_plugin"]
 
