@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "background": {"exceptions", "conf", "naming", "images", "client", "files", "models", "signals"},
     "storage": {
         *("exceptions", "conf", "delivery", "naming", "images", "rendering", "client"),
-        *("files", "local", "background"),
+        *("files", "local", "background", "models"),
     },
     "validators": {"exceptions", "conf", "images", "files", "local", "storage"},
     "tasks": {"background"},
@@ -61,7 +61,8 @@ DEFERRED = {
     "storage": {"client", "rendering", "background"},
     "local": {"rendering"},
     "checks": {"rendering"},
-    "background": {"background.huey_bell"},  # huey.contrib.djhuey connects and creates files when imported
+    # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
+    "background": {"background.huey_bell", "background.worker"},
     "pytest_plugin": {"emulator"},  # pytest loads it in every project that has the package
 }
 
