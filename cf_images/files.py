@@ -22,16 +22,14 @@ _STREAM_BYTES = 10 * MAX_BYTES  # more than any photo that fit_limits reduces
 
 
 class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy only
-    """The original of an image, read-only: asked for at once, fetched only as far as it is read.
+    """The original of an image, read-only: seeks, iterates, closes, and reopens by calling ``fetch`` anew.
 
-    Seeks, iterates, closes and reopens (which fetches it anew); raises ``ImageNotFoundError`` when it is
-    opened, ``CloudflareUnavailableError`` when Cloudflare stops in the middle.
+    ``fetch`` gives a file at its first byte or raises ``ImageNotFoundError``; see ``downloaded``.
     """
 
-    def __init__(self, name: str, fetch: Callable[[], Download]) -> None:
+    def __init__(self, name: str, fetch: Callable[[], IO[bytes]]) -> None:
         self._fetch = fetch
-        self._original = _Original(fetch())
-        super().__init__(io.BufferedReader(self._original, _CHUNK_BYTES), name)
+        super().__init__(fetch(), name)
         self.mode = "rb"
 
     def open(self, mode: str | None = None) -> CloudflareImagesFile:  # type: ignore[override]
@@ -39,15 +37,25 @@ class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy 
         if mode not in (None, "rb"):
             raise ValueError(f"Images at Cloudflare are read as bytes and never changed: mode {mode!r}.")
         if self.closed:
-            self._original = _Original(self._fetch())
-            self.file = io.BufferedReader(self._original, _CHUNK_BYTES)
+            self.file = self._fetch()
         self.seek(0)
         return self
 
     @property
     def size(self) -> int:  # type: ignore[override]  # Django's is a cached property that asks the disk
-        """Bytes of the original, from the answer's header where it has one."""
-        return self._original.size()
+        """Bytes of the original; of a download from the answer's header, where it has one."""
+        position = self.file.tell()
+        size = self.file.seek(0, io.SEEK_END)
+        self.file.seek(position)
+        return int(size)
+
+
+def downloaded(download: Download) -> IO[bytes]:
+    """``download`` as a file that seeks; it is fetched only as far as it is read.
+
+    Reading raises ``CloudflareUnavailableError`` when Cloudflare stops in the middle.
+    """
+    return io.BufferedReader(_Original(download), _CHUNK_BYTES)
 
 
 class _Original(io.RawIOBase):
@@ -72,7 +80,7 @@ class _Original(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
-        target = (self.size() if origin is None else origin) + offset
+        target = (self._size() if origin is None else origin) + offset
         if target < 0:
             raise ValueError(f"Cannot seek to {target}, before the first byte.")
         self._position = target
@@ -86,7 +94,7 @@ class _Original(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
-    def size(self) -> int:
+    def _size(self) -> int:
         if self._download.size is not None:
             return self._download.size
         self._fetch_until(None)

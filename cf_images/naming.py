@@ -26,7 +26,7 @@ _RANDOM_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 32 letters, five bits e
 _RANDOM_LENGTH = 16
 _STEM_LENGTH = 40
 _BIRTH = re.compile(
-    rf"(?:^|[-/])([0-9a-z]{{6,7}})-[{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]+)?\Z"
+    rf"(?:^|[-/])([0-9a-z]{{6,7}})[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]+)?\Z"
 )
 _PRIVATE = re.compile(r"~([^~/.]+)(?:\.[a-z0-9]{1,4})?\Z")
 _REMOTE_ID_LENGTH = 36  # what Cloudflare generates is shaped like a UUID
@@ -49,6 +49,12 @@ def private_stem(name: str, *, max_length: int | None = None) -> str:
     folder, stem, extension = _parts(name)
     reserve = None if max_length is None else max_length - 1 - _REMOTE_ID_LENGTH
     return _joined(folder, stem or "image", "", extension, reserve, name)
+
+
+def private_name(unique: str) -> str:
+    """``unique_name`` of a private image whose ID only its row knows: the ``~`` tells that it has another."""
+    head, _, tail = unique.rpartition("-")
+    return f"{head}~{tail}"
 
 
 def with_remote_id(name: str, image_id: str) -> str:

@@ -26,11 +26,12 @@ from django.utils.module_loading import import_string
 
 from cf_images import conf, delivery, images, naming
 from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError, ImageRejectedError
-from cf_images.files import CloudflareImagesFile, from_start
+from cf_images.files import CloudflareImagesFile, downloaded, from_start
 from cf_images.local import LocalImagesStorage
 
 if TYPE_CHECKING:
     from cf_images.client import CloudflareImagesClient, Image
+    from cf_images.models import Upload
 
 __all__ = ["CloudflareImagesFile", "CloudflareImagesStorage", "LocalImagesStorage", "named", "select_storage"]
 
@@ -146,18 +147,48 @@ class CloudflareImagesStorage(Storage):
         validate_file_name(name, allow_relative_path=True)
         if not self.option("unique_names"):
             return naming.given_name(name, max_length=max_length)
-        if self.option("require_signed_urls"):
+        private = self.option("require_signed_urls")
+        if private and not self.option("background"):
             return naming.private_stem(name, max_length=max_length)
-        return naming.unique_name(name, seconds=int(time.time()), max_length=max_length)
+        unique = naming.unique_name(name, seconds=int(time.time()), max_length=max_length)
+        return naming.private_name(unique) if private else unique
 
     def image_id(self, name: str) -> str:
         """Cloudflare's ID of the image; also of one whose name is a delivery URL, as older recipes stored."""
         if not _is_url(name):
-            return naming.image_id(name)
+            queue = self._queue if "~" in name else None  # only private images have an ID besides the name
+            return (queue and queue.remote_id(name, self._required_alias())) or naming.image_id(name)
         address = delivery.parse_url(name, conf.delivery_urls())
         if address is None or address.account_hash != self.option("account_hash"):
             raise ImageNotFoundError(f"{name} is not an image of this account.")
         return address.image_id
+
+    # Background uploads
+
+    @property
+    def _queue(self) -> Any:
+        """The package's ``background``, where this storage takes part in it, else ``None``."""
+        if not self.option("background"):
+            return None
+        from cf_images import background  # its models, which a project without the app does not have
+
+        return background
+
+    def _required_alias(self) -> str:
+        if alias := self.alias:
+            return alias
+        raise ImproperlyConfigured(
+            f"{self!r} uploads in the background, but no alias in STORAGES has its options: a worker could "
+            f"not find it again. Add it there and use storages[…], or turn its option background off."
+        )
+
+    def _waiting(self, name: str) -> Upload | None:
+        """The row of an image that is still here; raises ``ImageNotFoundError`` for a deleted one."""
+        if (queue := self._queue) is None:
+            return None
+        if queue.is_doomed(name):
+            raise ImageNotFoundError(f"{name} has been deleted.")
+        return queue.find(name)
 
     # Storing
 
@@ -177,8 +208,14 @@ class CloudflareImagesStorage(Storage):
     def _store(self, name: str, file: IO[bytes], info: images.ImageInfo, filename: str) -> str:
         metadata = described(info, filename, self.option("metadata"))
         part = {"filename": os.path.basename(name), "content_type": info.content_type}
-        creator = self.option("creator")
-        if not self.option("require_signed_urls"):
+        creator, private = self.option("creator"), self.option("require_signed_urls")
+        if queue := self._queue:
+            facts = {"info": info, "metadata": metadata, "creator": creator, "require_signed_urls": private}
+            queue.stage(
+                name=name, alias=self._required_alias(), file=file, filename=part["filename"], **facts
+            )
+            return name
+        if not private:
             self.client.upload(file, image_id=name, metadata=metadata, creator=creator, **part)
             return name
         # Cloudflare refuses custom IDs for private images: reserve one of its own, then fill it.
@@ -188,9 +225,12 @@ class CloudflareImagesStorage(Storage):
         return naming.with_remote_id(name, image.id)
 
     def delete(self, name: str) -> None:
-        """Delete the image; one that is not there is not an error."""
+        """Delete the image, in the background after the commit; one that is not there is not an error."""
         if not name:
             raise ValueError("The name must be given to delete().")
+        if queue := self._queue:
+            queue.discard(name, self._required_alias())
+            return
         try:
             self.client.delete(self.image_id(name))
         except ImageNotFoundError:
@@ -201,19 +241,21 @@ class CloudflareImagesStorage(Storage):
     def _open(self, name: str, mode: str = "rb") -> CloudflareImagesFile:
         if mode != "rb":
             raise ValueError(f"Images at Cloudflare are read as bytes and never changed: mode {mode!r}.")
-        image_id = self.image_id(name)
-        return CloudflareImagesFile(name, lambda: self.client.download(image_id))
+        return CloudflareImagesFile(name, lambda: self._original(name))
 
     def exists(self, name: str) -> bool:
-        """Whether Cloudflare has the image; a reservation without bytes is none."""
+        """Whether the image is at Cloudflare, or here on its way; a reservation without bytes is none."""
         try:
-            return not self._details(name).draft
+            return self._waiting(name) is not None or not self._details(name).draft
         except ImageNotFoundError:
             return False
 
     def size(self, name: str) -> int:
         """Bytes of the original: from the metadata of what this package stored, else by reading it."""
-        size = self._details(name).metadata.get(FACTS, {}).get("size")
+        if upload := self._waiting(name):
+            return upload.size or 0  # one that Cloudflare has yet to fetch is empty
+        facts = self._details(name).metadata.get(FACTS)
+        size = facts.get("size") if isinstance(facts, dict) else None
         if isinstance(size, int):
             return size
         with self.open(name) as file:
@@ -221,6 +263,8 @@ class CloudflareImagesStorage(Storage):
 
     def get_created_time(self, name: str) -> datetime:
         """When Cloudflare got the image; aware or naive by ``USE_TZ``."""
+        if upload := self._waiting(name):
+            return upload.created_at  # the database has it as the settings say
         uploaded_at = self._details(name).uploaded_at
         if uploaded_at is None:
             raise CloudflareUnavailableError(f"Cloudflare does not say when it got {name}.")
@@ -233,12 +277,24 @@ class CloudflareImagesStorage(Storage):
         prefix = f"{path.strip('/')}/" if path.strip("/.") else ""
         folders: set[str] = set()
         files: list[str] = []
-        for image in self.client.list_images():
-            folder, slash, _ = image.id.removeprefix(prefix).partition("/")
-            if not image.id.startswith(prefix):
+        for name in self._all_names():
+            folder, slash, _ = name.removeprefix(prefix).partition("/")
+            if not name.startswith(prefix):
                 continue
             folders.add(folder) if slash else files.append(folder)
         return sorted(folders), files
+
+    def _all_names(self) -> set[str]:
+        names = {image.id for image in self.client.list_images()}
+        if (queue := self._queue) is None:
+            return names
+        alias = self._required_alias()
+        return (names | queue.waiting_names(alias)) - queue.doomed_names(alias)
+
+    def _original(self, name: str) -> IO[bytes]:
+        if self._waiting(name) and (held := self._queue.open_pending(name)) is not None:
+            return held
+        return downloaded(self.client.download(self.image_id(name)))
 
     def _details(self, name: str) -> Image:
         return self.client.details(self.image_id(name))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,23 +15,47 @@ from django.core.files.storage import FileSystemStorage, InMemoryStorage, Storag
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
+from cf_images import background
 from cf_images.exceptions import InvalidNameError
+from tests.conftest import point_at
 from tests.pictures import picture
 
+pytestmark = pytest.mark.django_db
+
 PNG = picture()
-CONDITIONS = ["filesystem", "memory", "direct"]
+NOBODY = "http://127.0.0.1:9"  # the port "discard", where nothing listens
 
 
-@pytest.fixture(params=CONDITIONS)
-def storage(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Storage]:
-    """The storage under test."""
+@pytest.fixture(params=["filesystem", "memory", "direct", "pending", "delivered", "down"])
+def storage(request: pytest.FixtureRequest, tmp_path: Any, settings: Any, monkeypatch: Any) -> Storage:
+    """The storage under test: Django's, ours in a direct save, and ours in the background.
+
+    There an image waits, has been delivered, or waits while Cloudflare cannot be reached.
+    """
     if request.param == "filesystem":
-        yield FileSystemStorage(location=tmp_path, base_url="/media/")
-    elif request.param == "memory":
-        yield InMemoryStorage(base_url="/media/")
-    else:
-        request.getfixturevalue("cloudflare")
-        yield storages["cloudflare_images"]
+        return FileSystemStorage(location=tmp_path, base_url="/media/")
+    if request.param == "memory":
+        return InMemoryStorage(base_url="/media/")
+    emulator = request.getfixturevalue("cf_images_emulator")
+    if request.param == "direct":
+        point_at(settings, emulator)
+        return storages["cloudflare_images"]
+    point_at(settings, emulator, background=True, queue="none")
+    storage = storages["cloudflare_images"]
+    if request.param == "delivered":
+        monkeypatch.setattr(storage, "save", partial(save_and_deliver, storage))
+    elif request.param == "down":
+        if "missing" in request.node.name or "listdir" in request.node.name:
+            pytest.skip("whether an image without a row exists, only Cloudflare knows")
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "API_URL": NOBODY}
+    return storage
+
+
+def save_and_deliver(storage: Storage, name: str | None, content: Any, max_length: int | None = None) -> str:
+    """Save, and have the image delivered before anybody looks."""
+    name = type(storage).save(storage, name, content, max_length)
+    assert background.deliver() == 1
+    return name
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from django.core.files.base import ContentFile, File
 
 from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
-from cf_images.files import CloudflareImagesFile, from_start
+from cf_images.files import CloudflareImagesFile, downloaded, from_start
 
 BODY = bytes(range(256)) * 1024
 
@@ -34,7 +34,7 @@ class FakeDownload:
 
 
 def opened(download: FakeDownload) -> CloudflareImagesFile:
-    return CloudflareImagesFile("photo.png", lambda: download)
+    return CloudflareImagesFile("photo.png", lambda: downloaded(download))
 
 
 def test_nothing_is_fetched_before_it_is_read() -> None:
@@ -92,9 +92,9 @@ def test_closing_ends_the_download() -> None:
 def test_opening_again_after_closing_fetches_anew() -> None:
     downloads: list[FakeDownload] = []
 
-    def fetch() -> FakeDownload:
+    def fetch() -> Any:
         downloads.append(FakeDownload())
-        return downloads[-1]
+        return downloaded(downloads[-1])
 
     file = CloudflareImagesFile("photo.png", fetch)
     file.close()
