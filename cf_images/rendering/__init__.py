@@ -8,13 +8,19 @@ pixels) falls back to something plain and says so in ``Rendering.warnings``. Kno
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from cf_images.exceptions import InvalidVariantError, RenderingError
-from cf_images.rendering.encode import encode, encode_animation, keeps_animation, negotiate
-from cf_images.rendering.geometry import MAX_DPR, Plan, plan, trimmed
+from cf_images.rendering.encoding import (
+    encode,
+    encode_animation,
+    keeps_animation,
+    negotiate,
+    negotiate_animation,
+)
+from cf_images.rendering.geometry import MAX_DPR, Box, Plan, Size, plan, trimmed
 from cf_images.rendering.options import Transform, Trim
 from cf_images.rendering.pixels import apply, border_free
 from cf_images.rendering.sources import SVG, Source, open_source, refusing_damage, sniff
@@ -49,73 +55,64 @@ def render(
     with refusing_damage():
         kind = sniff(data)
         if kind == SVG:
-            return _untouched(data, kind, (0, 0))
+            return _rendering(data, kind, (0, 0))
         opened = open_source(data, kind, max_pixels=max_pixels)
         animated = opened.frames > 1 and keeps_animation(transform)
         total = opened.frames * opened.size[0] * opened.size[1]
-        if animated and total > MAX_ANIMATION_PIXELS and transform.format != "json":
-            return _untouched(data, kind, opened.size, "animation too large, delivered untransformed")
-        kept = trimmed(opened.size, transform)
-        if transform.trim == "border":
-            kept = border_free(opened.first())
-        planned = plan(opened.size, transform, kept=kept, max_pixels=max_pixels)
+        if animated and total > MAX_ANIMATION_PIXELS:
+            return _rendering(data, kind, opened.size, ["animation too large, delivered untransformed"])
+        planned = plan(opened.size, transform, kept=_kept(opened, transform), max_pixels=max_pixels)
         if transform.format == "json":
-            return _description(data, opened, planned)
-        if animated:
-            return _animation(opened, planned, transform, accept)
-        return _still(opened, planned, transform, accept)
+            return _rendering(_description(data, opened, planned), "application/json", planned.output)
+        body, kind, notes = (_animation if animated else _still)(opened, planned, transform, accept)
+        return _rendering(body, kind, planned.output, [*_shortcomings(transform), *notes])
 
 
-def _still(source: Source, planned: Plan, transform: Transform, accept: str) -> Rendering:
-    frame = apply(source.first(at_least=_decoded_size(planned)), planned, transform)
+def _kept(source: Source, transform: Transform) -> Box | None:
+    """Return the box that ``trim`` leaves, ``None`` when all is left."""
+    if transform.trim is None:
+        return None
+    if transform.trim == "border":
+        return border_free(source.first())
+    return trimmed(source.size, transform.trim, dpr=transform.dpr)
+
+
+def _still(source: Source, planned: Plan, transform: Transform, accept: str) -> tuple[bytes, str, list[str]]:
+    frame = source.first(at_least=None if planned.kept else planned.scaled)
+    frame = apply(frame, planned, transform)
     kind, notes = negotiate(
-        transform, accept, source=source.kind, alpha=frame.mode == "RGBA", animated=False, size=frame.size
+        transform, accept, source=source.kind, size=frame.size, alpha=frame.mode == "RGBA"
     )
-    body = encode(frame, kind, transform, exif=source.exif(transform.metadata))
-    return _rendering(body, kind, planned, [*_shortcomings(transform), *notes])
+    return encode(frame, kind, transform, exif=source.exif(transform.metadata)), kind, notes
 
 
-def _animation(source: Source, planned: Plan, transform: Transform, accept: str) -> Rendering:
+def _animation(
+    source: Source, planned: Plan, transform: Transform, accept: str
+) -> tuple[bytes, str, list[str]]:
     frames, durations = [], []
     for frame, duration in source.animation():
         frames.append(apply(frame, planned, transform))
         durations.append(duration)
-    kind, notes = negotiate(
-        transform, accept, source=source.kind, alpha=False, animated=True, size=planned.output
-    )
-    body = encode_animation(frames, durations, kind, transform, plays=source.plays)
-    return _rendering(body, kind, planned, [*_shortcomings(transform), *notes])
+    kind = negotiate_animation(transform, accept)
+    return encode_animation(frames, durations, kind, transform, plays=source.plays), kind, []
 
 
-def _decoded_size(planned: Plan) -> tuple[int, int]:
-    """Return how large the whole source must be decoded for its region to have the planned size."""
-    left, top, right, bottom = planned.region
-    return round(planned.size[0] / (right - left)) or 1, round(planned.size[1] / (bottom - top)) or 1
-
-
-def _description(data: bytes, source: Source, planned: Plan) -> Rendering:
-    """Answer ``format=json``."""
+def _description(data: bytes, source: Source, planned: Plan) -> bytes:
+    """Return the answer to ``format=json``."""
     width, height = source.size
     original = {"file_size": len(data), "width": width, "height": height, "format": source.kind}
     described = {"width": planned.output[0], "height": planned.output[1], "original": original}
-    return _rendering(json.dumps(described).encode(), "application/json", planned, [])
+    return json.dumps(described).encode()
 
 
-def _untouched(data: bytes, kind: str, size: tuple[int, int], *notes: str) -> Rendering:
+def _rendering(body: bytes, content_type: str, size: Size, notes: Iterable[str] = ()) -> Rendering:
     return Rendering(
-        body=data, content_type=kind, width=size[0], height=size[1], warnings=tuple(map(_warning, notes))
+        body=body,
+        content_type=content_type,
+        width=size[0],
+        height=size[1],
+        warnings=tuple(f'cf-images 299 "{note}"' for note in notes),
     )
-
-
-def _rendering(body: bytes, kind: str, planned: Plan, notes: list[str]) -> Rendering:
-    width, height = planned.output
-    return Rendering(
-        body=body, content_type=kind, width=width, height=height, warnings=tuple(map(_warning, notes))
-    )
-
-
-def _warning(text: str) -> str:
-    return f'cf-images 299 "{text}"'
 
 
 def _shortcomings(transform: Transform) -> Iterator[str]:

@@ -35,12 +35,15 @@ _CENTER = (0.5, 0.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What becomes of a source: ``region`` of it is scaled to ``size`` and centered on ``canvas``.
+    """What becomes of a source, step by step; sizes in pixels, and before rotation but for ``output``.
 
-    ``region`` is left, top, right, bottom as shares of the source, from 0 to 1. Sizes are pixels before
-    the rotation that was asked for; ``output`` is after it.
+    ``kept`` is cut out (``None``: all of it), scaled to ``scaled``, of which ``region`` with its ``size``
+    remains, in the middle of ``canvas``. ``region`` is left, top, right, bottom in shares from 0 to 1, so
+    that it also holds for a source that was decoded smaller.
     """
 
+    kept: Box | None
+    scaled: Size
     region: tuple[Fraction, Fraction, Fraction, Fraction]
     size: Size
     canvas: Size
@@ -52,29 +55,26 @@ def refuse_size(reason: str) -> RenderingError:
     return RenderingError(reason, status=403, code=9413)
 
 
-def trimmed(source: Size, transform: Transform) -> Box:
-    """Return what ``trim`` in numbers leaves of the source; trimming takes ``dpr`` into account."""
+def trimmed(source: Size, trim: Trim, *, dpr: float) -> Box:
+    """Return what ``trim`` leaves of the source; its pixels are multiplied by ``dpr``."""
     width, height = source
-    trim = transform.trim
-    if not isinstance(trim, Trim):
-        return 0, 0, width, height
-    dpr = Fraction(min(transform.dpr, MAX_DPR))
-    left, top = _rounded(trim.left * dpr), _rounded(trim.top * dpr)
-    right, bottom = width - _rounded(trim.right * dpr), height - _rounded(trim.bottom * dpr)
+    factor = Fraction(min(dpr, MAX_DPR))
+    left, top = _rounded(trim.left * factor), _rounded(trim.top * factor)
+    right, bottom = width - _rounded(trim.right * factor), height - _rounded(trim.bottom * factor)
     if trim.width is not None:
-        right = min(right, left + max(1, _rounded(trim.width * dpr)))
+        right = min(right, left + max(1, _rounded(trim.width * factor)))
     if trim.height is not None:
-        bottom = min(bottom, top + max(1, _rounded(trim.height * dpr)))
+        bottom = min(bottom, top + max(1, _rounded(trim.height * factor)))
     if left >= right or top >= bottom:
         raise refuse_size(f"trim leaves nothing of the {width}x{height} image")
     return left, top, right, bottom
 
 
-def plan(source: Size, transform: Transform, *, kept: Box, max_pixels: int) -> Plan:
-    """Plan one rendering of what trimming ``kept``; ``RenderingError`` 9413 when the result is too large."""
-    left, top, right, bottom = kept
-    width, height = right - left, bottom - top
-    scaled, size, canvas = _fitted((width, height), transform)
+def plan(source: Size, transform: Transform, *, kept: Box | None, max_pixels: int) -> Plan:
+    """Plan a rendering of what trimming ``kept``; ``RenderingError`` 9413 when the result is too large."""
+    if kept:
+        source = kept[2] - kept[0], kept[3] - kept[1]
+    scaled, size, canvas = _fitted(source, transform)
     if max(canvas) > MAX_SIDE or canvas[0] * canvas[1] > max_pixels:
         raise refuse_size(
             f"{canvas[0]}x{canvas[1]} is too large: the limit is {MAX_SIDE} pixels a side"
@@ -82,13 +82,15 @@ def plan(source: Size, transform: Transform, *, kept: Box, max_pixels: int) -> P
         )
     x, y = _focus(transform)
     # Whole pixels of the scaled image, so that a crop without scaling stays sharp.
-    across, down = int((scaled[0] - size[0]) * x), int((scaled[1] - size[1]) * y)
+    left, top = int((scaled[0] - size[0]) * x), int((scaled[1] - size[1]) * y)
     return Plan(
+        kept=kept,
+        scaled=scaled,
         region=(
-            (left + Fraction(across * width, scaled[0])) / source[0],
-            (top + Fraction(down * height, scaled[1])) / source[1],
-            (left + Fraction((across + size[0]) * width, scaled[0])) / source[0],
-            (top + Fraction((down + size[1]) * height, scaled[1])) / source[1],
+            Fraction(left, scaled[0]),
+            Fraction(top, scaled[1]),
+            Fraction(left + size[0], scaled[0]),
+            Fraction(top + size[1], scaled[1]),
         ),
         size=size,
         canvas=canvas,

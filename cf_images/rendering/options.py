@@ -28,6 +28,7 @@ _ALIASES = {
 _NOT_PIXELS = {"browser-ttl", "never-require-signed-urls", "neverRequireSignedURLs"}
 # Cloudflare gives no numbers for its four words; these are what its local simulator uses.
 _QUALITY_WORDS = {"low": 35, "medium-low": 50, "medium-high": 70, "high": 90}
+_TRANSPARENT = (0, 0, 0, 0)
 # Commas inside parentheses belong to a color: background=rgb(240,40,145).
 _PIECE = re.compile(r"[^,(]*(?:\([^)]*\)?[^,(]*)*")
 
@@ -263,7 +264,7 @@ def _color(value: object) -> Color:
     """Read a CSS color; numbers beyond their range are clamped as CSS Color Module 4 asks."""
     text = value.strip().lower() if isinstance(value, str) else ""
     try:
-        channels = _rgb_function(text) or ImageColor.getrgb(text)
+        channels = _TRANSPARENT if text == "transparent" else _rgb_function(text) or ImageColor.getrgb(text)
     except ValueError:
         raise _RefusedError from None
     red, green, blue, alpha = (*(min(255, max(0, channel)) for channel in channels), 255)[:4]

@@ -33,6 +33,8 @@ def border_free(frame: Image.Image) -> Box:
 
 def apply(frame: Image.Image, plan: Plan, transform: Transform) -> Image.Image:
     """Return the frame, RGB or RGBA, as the plan and the options want it."""
+    if plan.kept:
+        frame = _cut(frame, plan.kept)
     frame = _resize(frame, plan)
     # Seen with Cloudflare: contrast leaves the color of the padding alone, brightness and blur do not.
     if transform.contrast not in (0, 1):
@@ -54,8 +56,14 @@ def apply(frame: Image.Image, plan: Plan, transform: Transform) -> Image.Image:
     return frame
 
 
+def _cut(frame: Image.Image, box: Box) -> Image.Image:
+    """Cut out a box; Pillow's own crop() would warn about large ones."""
+    left, top, right, bottom = box
+    return frame.transform((right - left, bottom - top), Image.Transform.EXTENT, box)
+
+
 def _resize(frame: Image.Image, plan: Plan) -> Image.Image:
-    """Crop and scale in one step. The frame may be a reduced one: the region is in shares of it."""
+    """Scale the planned region, as if the whole had been scaled first: its neighbors are blended in."""
     left, top, right, bottom = plan.region
     width, height = frame.size
     box = (float(left * width), float(top * height), float(right * width), float(bottom * height))

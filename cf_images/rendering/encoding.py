@@ -26,7 +26,7 @@ _STILL = {"jpeg": JPEG, "baseline-jpeg": JPEG, "png": PNG}
 
 def keeps_animation(transform: Transform) -> bool:
     """Tell whether the options let an animated source stay animated."""
-    return transform.anim and transform.format not in _STILL
+    return transform.anim and transform.format not in (*_STILL, "json")
 
 
 def accepted(accept: str) -> list[str]:
@@ -53,16 +53,13 @@ def _weight(parameters: Sequence[str]) -> float:
 
 
 def negotiate(
-    transform: Transform, accept: str, *, source: str, alpha: bool, animated: bool, size: Size
+    transform: Transform, accept: str, *, source: str, size: Size, alpha: bool
 ) -> tuple[str, list[str]]:
     """Return the media type of the answer, and what had to be done otherwise than asked."""
     warnings = []
     if transform.format == "png":
         warnings.append("png is chosen automatically where it is needed")
-    wanted = _wanted(transform, accept)
-    if animated:
-        return (WEBP if WEBP in wanted and _writable(WEBP) else GIF), warnings
-    for kind in wanted:
+    for kind in _wanted(transform, accept):
         if not _writable(kind):
             warnings.append(f"this Pillow cannot write {kind}")
         elif kind == AVIF and max(size) > MAX_AVIF_SIDE:
@@ -71,6 +68,11 @@ def negotiate(
         else:
             return kind, warnings
     return (PNG if alpha or source == PNG else JPEG), warnings
+
+
+def negotiate_animation(transform: Transform, accept: str) -> str:
+    """Return the media type of an animated answer: WebP where it is wanted, else GIF."""
+    return WEBP if WEBP in _wanted(transform, accept) and _writable(WEBP) else GIF
 
 
 def _wanted(transform: Transform, accept: str) -> list[str]:
