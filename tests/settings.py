@@ -21,7 +21,12 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django_cleanup.apps.CleanupSelectedConfig",
+    "easy_thumbnails",
     "huey.contrib.djhuey",
+    "imagekit",
+    "rest_framework",
+    "sorl.thumbnail",
     "cf_images",
     "tests.app",
 ]
@@ -53,7 +58,14 @@ STORAGES = {
     "default": {"BACKEND": "cf_images.storage.LocalImagesStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "cloudflare_images": {"BACKEND": "cf_images.storage.CloudflareImagesStorage"},
+    # Where thumbnail apps keep their renditions, which they look up by names of their own.
+    "renditions": {
+        "BACKEND": "cf_images.storage.CloudflareImagesStorage",
+        "OPTIONS": {"unique_names": False},
+    },
+    "renditions_elsewhere": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
 }
+THUMBNAIL_DEFAULT_STORAGE_ALIAS = THUMBNAIL_STORAGE = IMAGEKIT_DEFAULT_FILE_STORAGE = "renditions_elsewhere"
 CF_IMAGES = {"VARIANTS": {"avatar": {"width": 240, "height": 240, "fit": "cover"}}}
 CF_ACCT_ID = "test-account"
 CF_IMG_TOKEN = "test-token"

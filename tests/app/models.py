@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.core.files.storage import storages
 from django.db import models
+from django_cleanup import cleanup
+from imagekit.models import ImageSpecField
+from imagekit.processors import ResizeToFill
 
 from cf_images.storage import select_storage
 
@@ -27,3 +30,11 @@ class Photo(models.Model):
     )
     width = models.PositiveIntegerField(null=True, blank=True)
     height = models.PositiveIntegerField(null=True, blank=True)
+
+
+@cleanup.select
+class Picture(models.Model):
+    """A model as the thumbnail and clean-up apps know it."""
+
+    file = models.ImageField(upload_to="pictures/", storage=cloudflare, blank=True)
+    thumbnail = ImageSpecField(source="file", processors=[ResizeToFill(40, 40)], format="JPEG")
