@@ -19,17 +19,18 @@ from cf_images.storage import CloudflareImagesStorage, select_storage
 from example_project import pictures
 from example_project.profiles.models import Profile
 
-USER = PASSWORD = "demo"
+USER = "demo"
+PASSWORD = "demo"  # noqa: S105 - of a site on 127.0.0.1 that anybody here may use
 # What is fetched back, and the size that the first pictures, of 1600 x 1066 pixels, have in it.
-SIZES = {"avatar": (240, 240), "w=200": (200, 133), "public": (1153, 768)}
+SIZES = {"avatar": "240 x 240", "w=200": "200 x 133", "public": "1153 x 768"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """One printed address, and the width and height of what must be there."""
+    """One printed address, and the size of what must be there."""
 
     url: str
-    size: tuple[int, int]
+    size: str
 
 
 def prepare() -> None:
@@ -65,6 +66,13 @@ def by_file() -> Profile:
 def by_url(url: str) -> Profile:
     """John, whose picture is fetched in the background."""
     return Profile.objects.create(name="John Roe", image=upload_from_url(url, upload_to="avatars/"))
+
+
+def source(site: str, profile: Profile) -> str:
+    """The address of a picture that whoever fetches can reach: Cloudflare cannot reach this machine."""
+    if conf.is_local() or settings.EMULATOR:
+        return f"{site}/samples/night.jpg"
+    return renditions(profile, site)[-1].url
 
 
 def is_stored(profile: Profile) -> bool:

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,13 +33,13 @@ class Child:
         self.log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, environment: Mapping[str, str]) -> None:
+    def start(self) -> None:
         """Start it in a session of its own, so that Ctrl-C reaches us alone and we end all in order."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "example_project.child", *self.command],
                 cwd=ROOT,
-                env={**environment, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -73,18 +73,15 @@ class Child:
             self.process.wait()
 
     def last_lines(self, count: int = 15) -> str:
-        """The end of its log, indented."""
-        if not self.log.exists():
-            return ""
+        """The end of its log, with a heading."""
         lines = self.log.read_text(errors="replace").splitlines()[-count:]
-        return "\n".join(f"    {line}" for line in lines)
+        return "\n    ".join([f"The end of {self.log}:", *lines])
 
 
 class Children:
     """All of them; the emulator alone may be missing for a while, as Cloudflare may."""
 
-    def __init__(self, environment: Mapping[str, str], *, folder: Path) -> None:
-        self._environment = environment
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: list[Child] = []
         self.optional: Child | None = None
@@ -92,30 +89,30 @@ class Children:
     def start(self, name: str, *command: str) -> Child:
         """Start ``python -m`` with this command."""
         child = Child(name, *command, folder=self._folder)
-        child.start(self._environment)
+        child.start()
         self._running.append(child)
         return child
 
-    def toggle(self, child: Child) -> None:
+    def toggle_optional(self) -> None:
         """Stop it if it runs, else start it again."""
-        child.stop() if child.is_running else child.start(self._environment)
+        if self.optional is not None:
+            self.optional.stop() if self.optional.is_running else self.optional.start()
 
     def check(self) -> None:
         """Raise ``DemoError`` if one has ended that should not have."""
         for child in self._running:
             if child.has_failed or not (child.is_running or child is self.optional):
-                status = child.process.returncode if child.process else None
-                raise DemoError(
-                    f"The {child.name} has ended (status {status}). The end of {child.log}:\n{child.last_lines()}"
-                )
+                raise DemoError(f"The {child.name} has ended by itself. {child.last_lines()}")
 
     def wait_for(self, what: str, is_done: Callable[[], object], *, seconds: float = 30) -> None:
-        """Return as soon as ``is_done``; ``DemoError`` after ``seconds``, or when a process ends."""
+        """Return once ``is_done``; ``TimeoutError`` after ``seconds``, ``DemoError`` when a process ends."""
         deadline = time.monotonic() + seconds
         while not is_done():
             self.check()
             if time.monotonic() > deadline:
-                raise DemoError(f"{what} took more than {seconds:g} seconds.\n{self.last_lines()}")
+                raise TimeoutError(
+                    f"{what} takes more than {seconds:g} seconds; see the logs in {self._folder}"
+                )
             time.sleep(POLL)
 
     def stop(self) -> None:
@@ -125,7 +122,7 @@ class Children:
 
     def last_lines(self) -> str:
         """The end of every log."""
-        return "\n".join(f"The end of {child.log}:\n{child.last_lines()}" for child in self._running)
+        return "\n".join(child.last_lines() for child in self._running)
 
 
 def answers(url: str) -> bool:
@@ -151,24 +148,18 @@ def free_port(wanted: int = 0) -> int:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[Callable[[str], None]]:
-    """Keep a second one out of ``folder``; what is given to the yielded function is what it will be told."""
+def alone(folder: Path) -> Iterator[None]:
+    """Keep a second one out of ``folder``; it is told the address in the file of that name."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
+    address = folder / "address"
+    with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
+            where = address.read_text() if address.exists() else "an address that it is about to print"
             raise DemoError(
-                f"The example is running already: {lock.read() or 'it is just starting'}. Stop it with Ctrl-C there, "
-                f"or try everything out beside it with --once."
+                f"The example is running already, at {where}. Use that one, stop it with Ctrl-C where it was "
+                f"started, or try everything out beside it with --once."
             ) from None
-
-        def tell(text: str) -> None:
-            lock.truncate(0)
-            lock.write(text)
-            lock.flush()
-            os.fsync(lock.fileno())
-
-        tell("")
-        yield tell
+        address.unlink(missing_ok=True)
+        yield

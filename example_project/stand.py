@@ -21,7 +21,7 @@ from cf_images.models import Upload
 PATIENCE = 10  # seconds for the emulator to start or stop
 
 
-def context(request: HttpRequest) -> dict[str, Any]:
+def context(_: HttpRequest) -> dict[str, Any]:
     """For every template: which storage is in use, and whether the emulator answers."""
     emulator = None if conf.is_local() else settings.EMULATOR
     return {
