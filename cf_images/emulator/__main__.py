@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from cf_images.emulator.app import LoggedRequest
+from cf_images.emulator.faults import Faults
 from cf_images.emulator.limits import CLOUDFLARE_RATES, Limits
 from cf_images.emulator.server import ACCOUNT_HASH, ACCOUNT_ID, API_TOKEN, Emulator
 
@@ -43,8 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with emulator:
         emulator.faults.set(**_faults(options))
         emulator.app.on_request = _log
+        interrupted = _interruption()
         _say(_introduction(emulator, data=options.data))
-        _wait()
+        interrupted.wait()
     return 0
 
 
@@ -80,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _rate(text: str) -> tuple[str, float]:
     kind, _, rate = text.partition("=")
+    Faults().set(rates={kind: float(rate)})  # argparse shows a ValueError with the option's name
     return kind, float(rate)
 
 
@@ -124,11 +127,12 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _wait() -> None:
-    stopped = threading.Event()
+def _interruption() -> threading.Event:
+    """What Ctrl-C and the end of a container set."""
+    interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    stopped.wait()
+        signal.signal(number, lambda *_: interrupted.set())
+    return interrupted
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from werkzeug.wrappers import Request, Response
 from cf_images import rendering
 from cf_images.emulator import delivery, page
 from cf_images.emulator.errors import IMAGE_NOT_FOUND, DeliveryError
-from cf_images.emulator.faults import SETTABLE
 
 if TYPE_CHECKING:
     from cf_images.emulator.app import App
@@ -49,12 +48,13 @@ class Control:
 
     def __call__(self, request: Request, path: str) -> Response:
         """Answer a request for one of our own paths."""
-        if request.method == "GET" and path.startswith(PREFIX + "thumbnails/"):
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "GET" and path.startswith(PREFIX + "thumbnails/"):
             return self._thumbnail(request, unquote(path.removeprefix(PREFIX + "thumbnails/")))
-        handler = self._routes.get((request.method, path))
+        handler = self._routes.get((method, path))
         if handler is None:
             return _json({"error": f"The emulator has no {request.method} {path}"}, status=404)
-        if request.method != "GET" and request.mimetype != "application/json":
+        if method != "GET" and request.mimetype != "application/json":
             return _json({"error": "Send JSON with Content-Type: application/json"}, status=415)
         try:
             return handler(request)
@@ -68,8 +68,7 @@ class Control:
         return _json(self._app.counters())
 
     def _faults(self, _request: Request) -> Response:
-        faults = self._app.faults
-        return _json({name: getattr(faults, name) for name in SETTABLE if name != "seed"})
+        return _json(self._app.faults.describe())
 
     def _set_faults(self, request: Request) -> Response:
         self._app.faults.set(**_body(request))
@@ -78,7 +77,7 @@ class Control:
     def _plan(self, request: Request) -> Response:
         body = _body(request)
         self._app.faults.plan(str(body.get("kind")), times=int(body.get("times", 1)))
-        return _json(body)
+        return self._faults(request)
 
     def _reset(self, request: Request) -> Response:
         self._app.reset()

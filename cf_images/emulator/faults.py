@@ -31,16 +31,13 @@ KINDS = (
 )
 PLACES = ("api", "upload", "delivery")
 """Where a fault may strike: management and batch API, upload URLs, delivery."""
-SETTABLE = (
-    *("rates", "places", "seed", "latency", "connect_latency"),
-    *("retry_after", "byte_seconds", "stale_seconds"),
-)
 REFUSALS = {
     "429": THROTTLED,
     "500": Refusal(500, 5550, "Internal Server Error"),
     "internal_5550": INTERNAL,
     "stale": NOT_FOUND,
 }
+MOST_PLANNED = 10_000
 BAD_GATEWAY = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
 
 
@@ -68,8 +65,8 @@ class Faults:
         self.retry_after = 1
         self.byte_seconds = 1.0
         self.stale_seconds = 30.0
-        self._rates: dict[str, float] = {}
-        self._places: tuple[str, ...] = ("api", "upload")
+        self.rates: dict[str, float] = {}
+        self.places: tuple[str, ...] = ("api", "upload")
         self._planned: deque[str] = deque()
         self._random = random.Random(0)  # noqa: S311 - repeatable is what is wanted
         self.counts.clear()
@@ -79,52 +76,25 @@ class Faults:
         self._stop.set()
 
     def set(self, **settings: Any) -> None:
-        """Change some of ``SETTABLE``; raises ``ValueError`` that names what is wrong."""
+        """Change some of ``SETTABLE``; ``ValueError`` names what is wrong. A seed starts the sequence."""
         for name, value in settings.items():
             if name not in SETTABLE:
                 raise ValueError(f"Unknown fault setting {name!r}; known are {', '.join(SETTABLE)}")
-            if name not in ("rates", "places") and (not _is_number(value) or value < 0):
-                raise ValueError(f"{name} must be a number, not {value!r}")
+            SETTABLE[name](name, value)
+        if "seed" in settings:
+            self._random = random.Random(settings.pop("seed"))  # noqa: S311 - repeatable is what is wanted
         for name, value in settings.items():
             setattr(self, name, value)
 
-    @property
-    def rates(self) -> dict[str, float]:
-        """Probability by kind."""
-        return dict(self._rates)
-
-    @rates.setter
-    def rates(self, rates: Mapping[str, float]) -> None:
-        for kind, rate in rates.items():
-            _check_kind(kind)
-            if not _is_number(rate) or not 0 <= rate <= 1:
-                raise ValueError(f"The rate of {kind} must be from 0 to 1, not {rate!r}")
-        self._rates = dict(rates)
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Which of ``PLACES`` are struck."""
-        return self._places
-
-    @places.setter
-    def places(self, places: Iterable[str]) -> None:
-        chosen = tuple(places)
-        if unknown := [place for place in chosen if place not in PLACES]:
-            raise ValueError(f"Unknown place {unknown[0]!r}; known are {', '.join(PLACES)}")
-        self._places = chosen
-
-    @property
-    def seed(self) -> None:
-        """Only to be set: the sequence of faults begins anew."""
-        return None
-
-    @seed.setter
-    def seed(self, seed: float) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - repeatable is what is wanted
+    def describe(self) -> dict[str, Any]:
+        """What is set, and which faults are planned for the next requests."""
+        return {name: getattr(self, name) for name in SETTABLE if name != "seed"} | {"next": [*self._planned]}
 
     def plan(self, kind: str, *, times: int = 1) -> None:
         """Let the next requests fail in this way, whatever the rates say."""
         _check_kind(kind)
+        if not 0 < times <= MOST_PLANNED:
+            raise ValueError(f"times must be from 1 to {MOST_PLANNED}, not {times}")
         with self._lock:
             self._planned.extend([kind] * times)
 
@@ -133,7 +103,7 @@ class Faults:
 
         ``fresh`` says whether the request is one that ``stale`` can strike.
         """
-        if place not in self._places:
+        if place not in self.places:
             return None
         with self._lock:
             kind = self._planned[0] if self._planned else self._drawn()
@@ -145,8 +115,8 @@ class Faults:
             return kind
 
     def _drawn(self) -> str | None:
-        point = self._random.random() if self._rates else 1.0
-        for kind, rate in self._rates.items():
+        point = self._random.random() if self.rates else 1.0
+        for kind, rate in self.rates.items():
             point -= rate
             if point < 0:
                 return kind
@@ -181,8 +151,8 @@ class Faults:
 
     def _dripping(self, body: bytes) -> Iterator[bytes]:
         for position in range(len(body)):
-            self.sleep(self.byte_seconds if not self._stop.is_set() else 0)
             yield body[position : position + 1]
+            self.sleep(self.byte_seconds)
 
 
 def _half(body: bytes) -> Iterator[bytes]:
@@ -205,3 +175,34 @@ def _check_kind(kind: str) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_number(name: str, value: object) -> None:
+    if not _is_number(value) or not 0 <= value < float("inf"):  # type: ignore[operator]
+        raise ValueError(f"{name} must be a number from 0, not {value!r}")
+
+
+def _check_rates(_name: str, rates: Mapping[str, object]) -> None:
+    if not isinstance(rates, Mapping):
+        raise ValueError(f"rates must be an object, not {rates!r}")
+    for kind, rate in rates.items():
+        _check_kind(kind)
+        if not _is_number(rate) or not 0 <= rate <= 1:  # type: ignore[operator]
+            raise ValueError(f"The rate of {kind} must be from 0 to 1, not {rate!r}")
+
+
+def _check_places(_name: str, places: Iterable[str]) -> None:
+    if isinstance(places, str) or not set(places) <= set(PLACES):
+        raise ValueError(f"places must be some of {', '.join(PLACES)}, not {places!r}")
+
+
+SETTABLE: dict[str, Callable[[str, Any], None]] = {
+    "rates": _check_rates,
+    "places": _check_places,
+    "seed": _check_number,
+    "latency": _check_number,
+    "connect_latency": _check_number,
+    "retry_after": _check_number,
+    "byte_seconds": _check_number,
+    "stale_seconds": _check_number,
+}

@@ -74,7 +74,10 @@ class Handler(WSGIRequestHandler):
     def finish(self) -> None:
         """Forget the connection."""
         self.server.disconnected(self.connection)
-        super().finish()
+        try:
+            super().finish()
+        except OSError:  # the client left while something was still to be sent
+            self.rfile.close()
 
     def version_string(self) -> str:
         """The header ``Server``."""

@@ -1,0 +1,181 @@
+"""The HTTP server under it: connections that stay open, odd requests, defects, the fixtures."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from cf_images.emulator import Emulator
+from cf_images.emulator.server import Server
+from tests.emulator.conftest import PNG, Account
+
+pytest_plugins = ("pytester",)
+
+
+@pytest.fixture
+def talk(emulator: Emulator) -> Iterator[Callable[[bytes], bytes]]:
+    """Send bytes to the emulator; everything that it answers until it closes the connection."""
+    address = ("127.0.0.1", int(emulator.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=10) as client, client.makefile("rb") as answers:
+
+        def send(data: bytes) -> bytes:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            return answers.read()
+
+        yield send
+
+
+def test_two_requests_sent_at_once_are_both_answered(talk: Callable[[bytes], bytes]) -> None:
+    one = b"POST /client/v4/none HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+    answers = talk(one + one)
+    assert answers.count(b"HTTP/1.1 404 ") == 2
+    assert answers.count(b"Date: ") == 2
+
+
+def test_an_unread_chunked_body_is_no_next_request(talk: Callable[[bytes], bytes]) -> None:
+    head = b"POST /client/v4/none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answers = talk(head + b"5\r\nhello\r\n0\r\n\r\n" + b"GET /client/v4/none HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 404 ") == 2
+
+
+@pytest.mark.parametrize("body", [b"x\r\n", b"5\r\nhel", b"5\r\nhello"])
+def test_a_broken_chunked_body_closes_the_connection(talk: Callable[[bytes], bytes], body: bytes) -> None:
+    head = b"POST /client/v4/none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert b"Connection: close" in talk(head + body)
+
+
+def test_an_upload_may_be_chunked(account: Account) -> None:
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n" + PNG + b"\r\n--b--\r\n"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert account("POST", "v1", content=iter([form[:50], form[50:]]), headers=headers).status_code == 200
+
+
+def test_a_client_that_expects_to_be_told_is_told_to_go_on(talk: Callable[[bytes], bytes]) -> None:
+    head = b"POST /client/v4/none HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    assert talk(head + b"hello").startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("length", [b"many", b"-1", b"\xb2"])
+def test_a_length_that_is_no_number_ends_the_connection(
+    talk: Callable[[bytes], bytes], length: bytes
+) -> None:
+    answer = talk(b"POST /client/v4/none HTTP/1.1\r\nHost: a\r\nContent-Length: " + length + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET http://a/client/v4/none HTTP/1.1", b"GET /client/v4/none?a=/b HTTP/1.0"]
+)
+def test_other_forms_of_a_request_are_understood(talk: Callable[[bytes], bytes], request_line: bytes) -> None:
+    assert b"404" in talk(request_line + b"\r\nHost: a\r\n\r\n").partition(b"\r\n")[0]
+
+
+def test_what_is_not_http_is_refused(talk: Callable[[bytes], bytes]) -> None:
+    assert b"400" in talk(b"nonsense from somewhere\r\n\r\n").partition(b"\r\n")[0]
+
+
+def test_a_body_too_long_to_be_drained_ends_the_connection(
+    talk: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cf_images.emulator.server.DRAIN_BYTES", 10)
+    head = b"POST /client/v4/none HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n"
+    assert b"Connection: close" in talk(head + b"x" * 20)
+
+
+def test_a_defect_is_logged_and_answered_without_a_trace(
+    account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(account.emulator.app.state, "count", None)
+    with caplog.at_level(logging.ERROR):
+        answer = account("GET", "v1/stats")
+    assert (answer.status_code, answer.text) == (500, "The emulator failed; its log says how.\n")
+    assert "TypeError" in caplog.text
+
+
+def test_the_application_runs_without_the_server(emulator: Emulator) -> None:
+    client = Client(emulator.app)
+    headers = {"Authorization": f"Bearer {emulator.api_token}"}
+    path = f"/client/v4/accounts/{emulator.account_id}/images/v1/a%2Fb"
+    assert client.get(path, headers=headers).status_code == 404
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/client/v4/\xc3\xbc", "wsgi.url_scheme": "http"}
+    answers: list[str] = []
+    emulator.app(environ, lambda status, _: answers.append(status))  # type: ignore[arg-type, return-value]
+    assert answers == ["404 NOT FOUND"]
+    assert emulator.requests[-1].path == "/client/v4/%C3%BC"
+
+
+def test_an_emulator_that_was_not_started_has_no_address() -> None:
+    emulator = Emulator()
+    assert repr(emulator) == "<Emulator (not started)>"
+    with pytest.raises(RuntimeError, match="with statement"):
+        _ = emulator.url
+    emulator.close()
+
+
+def test_no_secret_is_in_a_repr(emulator: Emulator) -> None:
+    shown = repr(emulator) + repr(emulator.app.account)
+    assert emulator.url in shown
+    assert emulator.api_token not in shown
+
+
+def test_a_url_of_ipv6_has_brackets(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(emulator._server, Server)
+    monkeypatch.setattr(emulator._server, "server_address", ("::1", 8787, 0, 0))
+    assert emulator.url == "http://[::1]:8787"
+
+
+def test_a_reset_forgets_everything(account: Account) -> None:
+    account.upload(id="a")
+    account("POST", "v1/variants", json={"id": "thumb", "options": {"width": 1}})
+    account("PATCH", "v1/config", json={"flexible_variants": False})
+    account.emulator.reset()
+    assert not account.emulator.images
+    assert account.emulator.requests == []
+    assert account.emulator.connections == 0
+    assert list(account.emulator.app.state.variants()) == ["public"]
+    assert account.emulator.app.state.settings()["flexible_variants"] is True
+    with pytest.raises(KeyError):
+        account.emulator.images["a"]
+
+
+def test_a_data_folder_belongs_to_one_emulator(tmp_path: Path) -> None:
+    with Emulator(data=tmp_path), pytest.raises(BlockingIOError, match="in use by another emulator"):
+        Emulator(data=tmp_path)
+    Emulator(data=str(tmp_path)).close()
+
+
+def test_the_plugin_brings_the_fixture_and_imports_nothing_before(pytester: Any) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        pytest_plugins = ["cf_images.pytest_plugin"]
+
+        def test_nothing_is_imported_yet():
+            assert not {"django", "werkzeug", "cf_images.emulator"} & sys.modules.keys()
+
+        def test_an_image_is_stored(cf_images_emulator):
+            from werkzeug.test import Client
+
+            path = f"/client/v4/accounts/{cf_images_emulator.account_id}/images/v2/direct_upload"
+            headers = {"Authorization": f"Bearer {cf_images_emulator.api_token}"}
+            assert Client(cf_images_emulator.app).post(path, headers=headers).status_code == 200
+            assert len(cf_images_emulator.requests) == 1
+
+        def test_each_test_begins_with_nothing(cf_images_emulator):
+            assert cf_images_emulator.requests == []
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:django", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3)
