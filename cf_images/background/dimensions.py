@@ -8,7 +8,7 @@ from cf_images import images
 from cf_images.background.claims import Claim
 from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import CloudflareImagesError
-from cf_images.files import CloudflareImagesFile
+from cf_images.files import downloaded
 
 
 def learned(claim: Claim, client: CloudflareImagesClient, image_id: str) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def learned(claim: Claim, client: CloudflareImagesClient, image_id: str) -> dict
         return {}
     claim.renew()
     try:
-        with CloudflareImagesFile(claim.upload.name, lambda: client.download(image_id)) as file:
+        with downloaded(client.download(image_id)) as file:
             info = images.inspect(file)
     except CloudflareImagesError:
         return {}

@@ -24,9 +24,10 @@ RING = 5.0  # seconds that ringing may take
 # A fresh ID is "not found" at times: a second answer, this much later, counts.
 SECOND_DELETE = timedelta(minutes=5)
 
-# The longest and shortest expiry of an upload URL ("Direct creator upload" in Cloudflare's documentation).
-RESERVATION = timedelta(hours=6)
-RESERVATION_MARGIN = timedelta(minutes=2)
+# Cloudflare refuses more than six hours by its own clock ("Direct creator upload" in its documentation);
+# ours may be ahead.
+RESERVATION = timedelta(hours=5)
+RESERVATION_MARGIN = timedelta(minutes=5)  # before its end, so that the last POST has had its answer
 
 # Cloudflare may still be fetching the URL of an attempt that we have no answer of.
 FETCHED_BY_CLOUDFLARE = timedelta(minutes=2)

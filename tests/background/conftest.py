@@ -13,10 +13,25 @@ from django.utils import timezone
 from cf_images.background import undelivered, upload_from_file
 from cf_images.background.worker import deliver_one
 from cf_images.models import Upload
-from tests.conftest import point_at
+from tests.background.scripted import Said, scripted
 from tests.pictures import picture
 
 ALIAS = "cloudflare_images"
+
+
+def deliver_to(settings: Any, emulator: Any, alias: str = ALIAS, **options: Any) -> None:
+    """Let the background storage ``alias`` speak to ``emulator``, with ``options`` besides."""
+    given = {
+        "account_id": emulator.account_id,
+        "api_token": emulator.api_token,
+        "account_hash": emulator.account_hash,
+        "api_url": emulator.api_url,
+        "delivery_url": emulator.delivery_url,
+        "background": True,
+        **options,
+    }
+    backend = {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": given}
+    settings.STORAGES = {**settings.STORAGES, alias: backend}
 
 
 class Clock:
@@ -50,7 +65,7 @@ def fresh_process() -> Iterator[None]:
 @pytest.fixture
 def cloudflare(cf_images_emulator: Any, settings: Any) -> Any:
     """An empty emulator behind the background storage ``cloudflare_images``, and no queue."""
-    point_at(settings, cf_images_emulator, background=True)
+    deliver_to(settings, cf_images_emulator)
     settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "none"}
     return cf_images_emulator
 
@@ -74,3 +89,11 @@ def work() -> int:
         tried += 1
         assert tried < 1000, "a row comes back at once: this loops"
     return tried
+
+
+@pytest.fixture
+def source() -> Iterator[str]:
+    """The URL of an image somewhere in the world."""
+    with scripted() as world:
+        world.says("GET", Said(body=picture(), headers={"Content-Type": "image/png"}))
+        yield f"{world.api_url}/jane.png"

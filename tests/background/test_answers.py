@@ -13,9 +13,8 @@ from django.utils import timezone
 
 from cf_images.background.worker import deliver_one
 from cf_images.models import Gate, Piece, State, Upload
-from tests.background.conftest import Clock, work
+from tests.background.conftest import Clock, deliver_to, work
 from tests.background.scripted import Said, Scripted, scripted, success
-from tests.conftest import point_at
 
 Accept = Callable[..., Upload]
 
@@ -66,7 +65,7 @@ def script() -> Iterator[Scripted]:
 @pytest.fixture
 def says(script: Scripted, cloudflare: Any, settings: Any) -> Scripted:
     """Cloudflare as the test scripts it; it has no image unless told otherwise."""
-    point_at(settings, cloudflare, background=True, api_url=script.api_url)
+    deliver_to(settings, cloudflare, api_url=script.api_url)
     script.requests.clear()
     script.says("GET", as_json(404, 5404))
     return script
