@@ -97,7 +97,7 @@ class LocalImagesStorage(FileSystemStorage):
         from cf_images import rendering  # Pillow, only where something is rendered
 
         transform = _transform(variant)
-        folder, key = self._cache_of(name), self._key(name, transform, accept)
+        folder, key = self._cache_of(name), self._key(name, f"{transform} {rendering.accepted(accept)}")
         for kept in folder.glob(f"{key}.*"):
             return LocalRendition(path=kept, content_type=_CONTENT_TYPES[kept.suffix[1:]])
         with self.open(name) as file:
@@ -109,14 +109,13 @@ class LocalImagesStorage(FileSystemStorage):
     def _cache_of(self, name: str) -> Path:
         return Path(self.location) / _CACHE / hashlib.sha256(name.encode()).hexdigest()[:32]
 
-    def _key(self, name: str, transform: Transform, accept: str) -> str:
-        """A key that changes with the file, the variant, and what the browser understands."""
+    def _key(self, name: str, asked: str) -> str:
+        """A key that changes with the file and with what was ``asked``."""
         path = self.path(name)
         if not os.path.isfile(path):  # says no, where os.stat raises, to a NUL and to 2,000 characters
             raise ImageNotFoundError(f"There is no image {name!r}.")
         file = os.stat(path)
-        understood = [kind for kind in ("image/avif", "image/webp", "*/*") if kind in accept]
-        facts = f"{transform} {understood} {file.st_mtime_ns} {file.st_size}"
+        facts = f"{asked} {file.st_mtime_ns} {file.st_size}"
         return hashlib.sha256(facts.encode()).hexdigest()[:32]
 
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from cf_images.exceptions import InvalidVariantError, RenderingError
 from cf_images.rendering.encoding import (
+    accepted,
     encode,
     encode_animation,
     keeps_animation,
@@ -25,7 +26,15 @@ from cf_images.rendering.options import Transform, Trim
 from cf_images.rendering.pixels import apply, border_free
 from cf_images.rendering.sources import SVG, Source, open_source, refusing_damage, sniff
 
-__all__ = ["InvalidVariantError", "Rendering", "RenderingError", "Transform", "Trim", "render"]
+__all__ = [
+    "InvalidVariantError",
+    "Rendering",
+    "RenderingError",
+    "Transform",
+    "Trim",
+    "accepted",
+    "render",
+]
 
 # Cloudflare Images, "Limits": an animation with more pixels in all its frames is delivered as it is.
 MAX_ANIMATION_PIXELS = 50_000_000
