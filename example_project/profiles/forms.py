@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
 from cf_images.validators import validate_source_url
@@ -28,6 +30,10 @@ class FileForm(forms.ModelForm):
         model = Profile
         fields = ["image"]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self.initial["image"]  # the picture that is there does not count as a chosen one
+
 
 class URLForm(forms.Form):
     """Another picture, from an address that Cloudflare fetches."""
@@ -36,6 +42,10 @@ class URLForm(forms.Form):
         label="Address of the image",
         max_length=2000,
         assume_scheme="https",
-        validators=[validate_source_url],
         widget=forms.URLInput(attrs={"placeholder": "https://example.com/jane.jpg", "list": "samples"}),
     )
+
+    def clean_url(self) -> str:
+        """What ``upload_from_url`` would refuse is an error of the field."""
+        validate_source_url(self.cleaned_data["url"])
+        return self.cleaned_data["url"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -37,7 +38,7 @@ def upload_file(request: HttpRequest, pk: int) -> HttpResponse:
     form = FileForm(request.POST, request.FILES, instance=person)
     if not form.is_valid():
         person.refresh_from_db()  # the form has put the refused file into it
-        return _page(request, person, file_form=form)
+        return _refused(request, person, file_form=form)
     form.save()
     messages.success(request, "The picture is saved.")
     return redirect(person)
@@ -49,7 +50,7 @@ def upload_url(request: HttpRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(Profile, pk=pk)
     form = URLForm(request.POST)
     if not form.is_valid():
-        return _page(request, person, url_form=form)
+        return _refused(request, person, url_form=form)
     person.image = upload_from_url(form.cleaned_data["url"], upload_to="avatars/")
     person.save()  # the name is final; the bytes follow
     messages.success(request, "Cloudflare fetches the picture; this page shows it as soon as it is there.")
@@ -64,7 +65,15 @@ def state(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-def _page(request: HttpRequest, person: Profile, **forms: object) -> HttpResponse:
+def _refused(request: HttpRequest, person: Profile, **form: forms.BaseForm) -> HttpResponse:
+    """The page again with what is wrong, at its top, too: the forms are far below."""
+    (bound,) = form.values()
+    reasons = [reason for field in bound.errors.values() for reason in field]
+    messages.error(request, f"The picture is not saved. {' '.join(reasons)}")
+    return _page(request, person, **form)
+
+
+def _page(request: HttpRequest, person: Profile, **bound: forms.BaseForm) -> HttpResponse:
     samples = stand.samples(request)
     context = {
         "profile": person,
@@ -72,6 +81,6 @@ def _page(request: HttpRequest, person: Profile, **forms: object) -> HttpRespons
         "samples": samples,
         "file_form": FileForm(instance=person),
         "url_form": URLForm(initial={"url": random.choice(samples or [""])}),  # noqa: S311 - any will do
-        **forms,
+        **bound,
     }
     return render(request, "profiles/profile.html", context)
