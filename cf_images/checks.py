@@ -34,9 +34,9 @@ _RENDITIONS = {
 
 
 def register_all() -> None:
-    """Register every check of this module with Django."""
+    """Register every check of this module with Django; once, however often the apps get ready."""
     for check in _CHECKS:
-        checks.register(_for_django(check), "cf_images")
+        checks.register(check, "cf_images")
 
 
 def _for_django(check: Check) -> Any:
@@ -213,16 +213,19 @@ def _addresses() -> Iterator[checks.CheckMessage]:
         )
 
 
-_CHECKS: tuple[Check, ...] = (
-    _settings,
-    _credentials,
-    _emulator,
-    _variants,
-    _selection,
-    _fields,
-    _neighbors,
-    _addresses,
-)
+_CHECKS = [
+    _for_django(check)
+    for check in (
+        _settings,
+        _credentials,
+        _emulator,
+        _variants,
+        _selection,
+        _fields,
+        _neighbors,
+        _addresses,
+    )
+]
 
 
 def _cloudflare_options() -> dict[str, dict[str, Any]]:
