@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 BASE_DIR = Path(tempfile.mkdtemp(prefix="cf-images-tests-"))
 
@@ -54,7 +55,7 @@ MEDIA_URL = "/media/"
 MEDIA_ROOT = BASE_DIR / "media"
 HUEY = {"huey_class": "huey.MemoryHuey", "immediate": True}
 ENV_NAME = "test"
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "cf_images.storage.LocalImagesStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "cloudflare_images": {"BACKEND": "cf_images.storage.CloudflareImagesStorage"},
