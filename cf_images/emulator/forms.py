@@ -36,7 +36,6 @@ from cf_images.emulator.limits import (
 )
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-METADATA_FIELD = re.compile(r"metadata\[([^\[\]]+)\]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,13 +149,10 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def form_metadata(text: MultiDict[str, str], *, limits: Limits) -> dict[str, Any]:
-    """The field ``metadata``, or the fields ``metadata[key]`` that the official SDKs make of a mapping."""
-    flat = {match[1]: value for name, value in text.items() if (match := METADATA_FIELD.fullmatch(name))}
-    if not text.get("metadata"):
-        return metadata(flat, limits=limits)
+def form_metadata(text: Mapping[str, str], *, limits: Limits) -> dict[str, Any]:
+    """The field ``metadata``, a JSON object as text; nothing is an empty one."""
     try:
-        return metadata(json.loads(text["metadata"]), limits=limits)
+        return metadata(json.loads(text.get("metadata") or "{}"), limits=limits)
     except (ValueError, RecursionError) as error:
         raise ApiError(BAD_INPUT, "metadata is not JSON") from error
 

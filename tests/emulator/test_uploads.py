@@ -152,10 +152,6 @@ def test_metadata_may_have_1024_bytes(account: Account) -> None:
     assert account.upload(metadata='{"a": "%s"}' % ("x" * 1016))["meta"] == {"a": "x" * 1016}
 
 
-def test_metadata_may_come_field_by_field_as_the_official_sdks_send_it(account: Account) -> None:
-    assert account.upload(**{"metadata[a]": "1", "metadata[b]": "2"})["meta"] == {"a": "1", "b": "2"}
-
-
 @pytest.fixture
 def cut_short() -> Iterator[Callable[..., bytes]]:
     """Send an upload that says it has 1,000 bytes and has five; the answer."""
