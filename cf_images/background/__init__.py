@@ -24,10 +24,14 @@ from cf_images.background.held import (
     waiting_names,
 )
 from cf_images.background.incoming import upload_from_file, upload_from_url
+from cf_images.background.reporting import GateStatus, Status, status
 from cf_images.background.staging import discard, stage
 from cf_images.background.undelivered import is_undelivered
+from cf_images.background.waiting import waiting_address
 
 __all__ = [
+    "GateStatus",
+    "Status",
     "deliver",
     "discard",
     "doomed_names",
@@ -42,6 +46,7 @@ __all__ = [
     "status",
     "upload_from_file",
     "upload_from_url",
+    "waiting_address",
     "waiting_names",
 ]
 

@@ -1,0 +1,112 @@
+"""Show an image that waits; afterwards lead to Cloudflare, so that no address ever dies."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+from django.core.files.storage import InvalidStorageError, storages
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseForbidden,
+    HttpResponseRedirect,
+)
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from cf_images import conf, delivery, rendering
+from cf_images.background import pieces
+from cf_images.background.database import uploads
+from cf_images.background.waiting import is_private, is_signed
+from cf_images.exceptions import InvalidVariantError, RenderingError
+from cf_images.models import HELD, State, Upload
+
+# What we have sniffed ourselves and browsers show; anything else is only handed over.
+_SHOWN = frozenset({"image/avif", "image/gif", "image/heic", "image/jpeg", "image/png", "image/webp"})
+_SVG = "image/svg+xml"
+_MOST_PIXELS = 25_000_000  # a rendition costs up to four bytes of memory a pixel, in a web process
+_BLOCK_BYTES = 64 * 1024
+
+# One light gray pixel. Not the source: it may be private, and is on a host the site's policy may forbid.
+_PLACEHOLDER = b64decode("R0lGODlhAQABAIAAAOXl5QAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==")
+
+
+@require_safe
+def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponseBase:
+    """``variant`` of an image that is still here, else a redirect to it; private ones need our signature."""
+    upload = uploads().filter(name=name).first()
+    private = is_private(name) or (upload is not None and upload.require_signed_urls)
+    if private and not is_signed(name, request.GET.dict()):
+        return HttpResponseForbidden("The address has expired.", content_type="text/plain")
+    response = _answer(request, _cleaned(variant), name, upload)
+    response["Cache-Control"] = "private, no-store" if private else "no-cache"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
+
+
+def _answer(request: HttpRequest, variant: str, name: str, upload: Upload | None) -> HttpResponseBase:
+    if upload is None or upload.state not in HELD:
+        return _redirect(name, variant, upload)
+    if upload.source_url:
+        return HttpResponse(_PLACEHOLDER, content_type="image/gif")
+    try:
+        file = pieces.copy(upload)
+    except pieces.BytesGoneError:  # delivered in this very moment
+        return _redirect(name, variant, uploads().filter(name=name).first())
+    return _rendered(request, variant, upload, file) or _original(upload, file)
+
+
+def _redirect(name: str, variant: str, upload: Upload | None) -> HttpResponseBase:
+    """To Cloudflare; of a name without a row (pruned, or never ours), where new images go to."""
+    if upload is not None and upload.state == State.DOOMED:
+        raise Http404("The image has been deleted.")
+    for alias in [upload.storage] if upload else [conf.selected_alias(), conf.package("CLOUDFLARE_ALIAS")]:
+        try:
+            storage: Any = storages[alias]
+        except InvalidStorageError:
+            continue
+        if hasattr(storage, "delivery_address"):
+            return HttpResponseRedirect(storage.delivery_address(name, variant))
+    raise Http404("There is no such image.")
+
+
+def _rendered(request: HttpRequest, variant: str, upload: Upload, file: Any) -> HttpResponse | None:
+    """A declared variant; ``None`` for any other, which anybody could make us render at will."""
+    options = conf.variants().get(variant)
+    pixels = (upload.width or 0) * (upload.height or 0)
+    if options is None or upload.content_type not in _SHOWN or not 0 < pixels <= _MOST_PIXELS:
+        return None
+    try:
+        transform = rendering.Transform.from_options(options)
+        rendition = rendering.render(file, transform, accept=request.headers.get("Accept", ""))
+    except (RenderingError, InvalidVariantError):
+        file.seek(0)
+        return None
+    file.close()
+    response = HttpResponse(rendition.body, content_type=rendition.content_type)
+    patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def _original(upload: Upload, file: Any) -> FileResponse:
+    known = upload.content_type in {*_SHOWN, _SVG}
+    response = FileResponse(
+        file,
+        content_type=upload.content_type if known else "application/octet-stream",
+        as_attachment=upload.content_type not in _SHOWN,
+        filename=upload.filename,
+    )
+    response.block_size = _BLOCK_BYTES
+    return response
+
+
+def _cleaned(variant: str) -> str:
+    try:
+        return delivery.clean_variant(variant)
+    except InvalidVariantError as error:
+        raise Http404(error.message) from None
