@@ -61,14 +61,14 @@ class CloudflareImagesClient:
         timeout: float = 60.0,
         retry: bool = True,
     ) -> None:
-        flaw = _credential_flaw("account ID", account_id) or _credential_flaw("API token", api_token)
+        self._api_url = api_url.rstrip("/")
         self._auth = BearerAuth(api_token)
+        flaw = _credential_flaw("account ID", account_id) or _credential_flaw("API token", api_token)
         del api_token  # or a debug page would show it among the variables of this frame
         if flaw:
             raise CredentialsRefusedError(flaw)
         if not is_address(api_url):
             raise CloudflareImagesError(f"api_url must be like {DEFAULT_API_URL}, not {api_url!r}.")
-        self._api_url = api_url.rstrip("/")
         self._account_id = account_id
         self._timeout = timeout
         self._retrying = stamina.RetryingCaller(

@@ -138,9 +138,11 @@ class _DeadlineTransport(httpx.HTTPTransport):
         )
 
     def abandon(self) -> None:
-        """Close the sockets without a word to the other side, and without a lock."""
+        """Close the sockets of a parent process, where they stay open."""
         for connection in self._pool.connections:
             connection.close()
+        # Another thread of the parent may have held it.
+        self._pool._optional_thread_lock = type(self._pool._optional_thread_lock)()  # noqa: SLF001
 
 
 def _core_proxy(proxy: httpx.Proxy) -> httpcore.Proxy:
@@ -159,29 +161,40 @@ class ProcessClient(httpx.Client):
         }
         super().__init__(transport=direct, mounts=mounts)
         self._transports = [direct, *filter(None, mounts.values())]
+        self._streams: dict[httpx.Response, Iterator[bytes]] = {}
         self._dropped: deque[httpx.Response] = deque()
 
-    def drop(self, response: httpx.Response) -> None:
-        """Close the socket of an answer that nobody wants to read on.
+    # The garbage collector may run at any moment, also while this thread holds the pool's lock, which an
+    # answer takes when it ends half read. So the client holds such answers, and ends them itself.
 
-        Python's garbage collector may call this at any moment, also while this thread holds the pool's
-        lock: the pool learns of it before the next request.
-        """
+    def chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        """The chunks of an answer, which must be given back with ``release`` or ``drop``."""
+        chunks = self._streams[response] = response.iter_bytes()
+        return chunks
+
+    def release(self, response: httpx.Response) -> None:
+        """An answer has been read to its end."""
+        self._streams.pop(response, None)
+
+    def drop(self, response: httpx.Response) -> None:
+        """Close the socket of an answer half read; the pool learns of it before the next request."""
         stream = response.extensions.get("network_stream")
         if stream is not None:
             stream.close()
         self._dropped.append(response)
 
     def tidy(self) -> None:
-        """Give back the connections of dropped answers."""
-        try:
-            while True:
-                self._dropped.popleft().close()
-        except IndexError:
-            pass
+        """Take the connections of dropped answers out of the pool."""
+        while self._dropped:
+            try:
+                response = self._dropped.popleft()
+            except IndexError:  # another thread was faster
+                return
+            response.close()
+            self.release(response)
 
     def abandon(self) -> None:
-        """Forget connections that belong to the parent process: closed here, they stay open there."""
+        """Let go of connections that belong to the parent process."""
         for transport in self._transports:
             transport.abandon()
 

@@ -107,10 +107,10 @@ class Download:
         self._client = client
         self._response = response
         self._line, self._timeout = request.line, request.timeout
-        self._chunks = response.iter_bytes()
+        self._chunks = client.chunks(response)
         self._buffer = bytearray()
         self._received = 0
-        self._ended = False
+        self._open = True
         self._broken = ""
         self.content_type: str = response.headers.get("content-type", "")
         length = "" if "content-encoding" in response.headers else response.headers.get("content-length", "")
@@ -137,9 +137,9 @@ class Download:
 
     def close(self) -> None:
         """Stop here: there is nothing more to read. Takes no lock, so that a finalizer may call it."""
-        self._ended = True
         self._buffer.clear()
-        if not self._response.is_closed:
+        if self._open:
+            self._open = False
             self._client.drop(self._response)
 
     def __enter__(self) -> Download:
@@ -152,12 +152,9 @@ class Download:
         self.close()
 
     def _next_chunk(self) -> bytes:
-        if self._ended:
-            return b""
-        chunk = b"" if self._broken else self._receive()
+        chunk = self._receive() if self._open else b""
         if self._broken:
             raise CloudflareUnavailableError(f"The download broke off: {self._broken}.", request=self._line)
-        self._ended = not chunk
         return chunk
 
     def _receive(self) -> bytes:
@@ -165,12 +162,19 @@ class Download:
             chunk = next(self._chunks, b"")
         except httpx.HTTPError as error:
             self._broken = _reason(error, self._timeout)
+            self.close()
             return b""
         self._received += len(chunk)
-        complete = self._received > 0 if self.size is None else self._received == self.size > 0
-        if not chunk and not complete:
-            self._broken = f"it ended after {self._received} bytes"
+        if not chunk:
+            self._finish()
         return chunk
+
+    def _finish(self) -> None:
+        """The connection is in the pool again, perhaps already another thread's: hands off."""
+        self._open = False
+        self._client.release(self._response)
+        if self._received != self.size if self.size else not self._received:
+            self._broken = f"it ended after {self._received} bytes"
 
 
 def exchange(request: Request) -> Answer | Download | NoAnswer:
