@@ -1,0 +1,149 @@
+"""The emulator's throughput: uploads, deliveries from its cache and renditions made anew.
+
+Beside it a bare werkzeug application that stores the same bodies, gives them back, and does nothing else, on
+werkzeug's own server, which closes each connection after its answer.
+"""
+
+from __future__ import annotations
+
+import http.client
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from benchmarks.measure import jpeg, table
+
+_THREADS = 8
+_SECONDS = 3.0
+_BOUNDARY = "benchmark"
+_HEADERS = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Where a server in another process takes images, and how its requests look."""
+
+    port: int
+    upload_path: str
+    delivery_path: str
+    headers: dict[str, str]
+
+
+def main() -> None:
+    """Print requests a second for each server."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            _measure("emulator, in memory", _emulator, None),
+            _measure("emulator, `--data DIR`", _emulator, folder),
+            _measure("bare werkzeug app", _bare, None),
+        ]
+    table((f"{_THREADS} connections, 50 KB JPEG", "uploads", "cached deliveries", "renditions"), rows)
+
+
+def _measure(name: str, serve: Callable[..., None], folder: str | None) -> Sequence[str]:
+    with _running(serve, folder) as service:
+        uploads = _rate(service, lambda _: ("POST", service.upload_path))
+        cached = _rate(service, lambda _: ("GET", f"{service.delivery_path}/w=200"))
+        if serve is _bare:
+            return name, f"{uploads:.0f}/s", f"{cached:.0f}/s", "–"
+        made = _rate(
+            service,
+            lambda number: ("GET", f"{service.delivery_path}/w=200,sharpen={number % 10_000 / 1_000}"),
+        )
+    return name, f"{uploads:.0f}/s", f"{cached:.0f}/s", f"{made:.0f}/s"
+
+
+def _rate(service: Service, request: Callable[[int], tuple[str, str]]) -> float:
+    """Requests a second that are answered with success, numbered from 0."""
+    numbers = iter(range(10**9))
+    lock = threading.Lock()
+    body = _form()
+    ends = time.perf_counter() + _SECONDS
+
+    def loop(_: int) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", service.port)
+        done = 0
+        while time.perf_counter() < ends:
+            with lock:
+                number = next(numbers)
+            method, path = request(number)
+            connection.request(method, path, body if method == "POST" else None, service.headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"{method} {path}: {answer.status}")
+            done += 1
+        connection.close()
+        return done
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return sum(pool.map(loop, range(_THREADS))) / _SECONDS
+
+
+def _form() -> bytes:
+    head = (
+        f"--{_BOUNDARY}\r\n"
+        'Content-Disposition: form-data; name="file"; filename="photo.jpg"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    )
+    return head.encode() + jpeg(640, 480, at_least=50_000) + f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+
+@contextmanager
+def _running(serve: Callable[..., None], folder: str | None) -> Iterator[Service]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, folder), daemon=True)
+    process.start()
+    try:
+        service: Service = ours.recv()
+        yield service
+    finally:
+        ours.send("stop")
+        process.join(10)
+        process.kill()
+
+
+def _emulator(pipe: Connection, folder: str | None) -> None:
+    from cf_images.emulator import Emulator
+
+    with Emulator(data=folder) as emulator:
+        upload_path = f"/client/v4/accounts/{emulator.account_id}/images/v1"
+        port = int(emulator.url.rpartition(":")[2])
+        headers = _HEADERS | {"Authorization": f"Bearer {emulator.api_token}"}
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request("POST", upload_path, _form(), headers)
+        connection.getresponse().read()
+        connection.close()
+        delivery_path = f"/{emulator.account_hash}/{next(iter(emulator.images))}"
+        pipe.send(Service(port=port, upload_path=upload_path, delivery_path=delivery_path, headers=headers))
+        pipe.recv()
+
+
+def _bare(pipe: Connection, _: str | None) -> None:
+    from werkzeug.serving import WSGIRequestHandler, make_server
+    from werkzeug.wrappers import Request, Response
+
+    stored: list[bytes] = []
+
+    @Request.application
+    def application(request: Request) -> Response:
+        if request.method == "POST":
+            stored.append(request.files["file"].read())
+            return Response("{}", mimetype="application/json")
+        return Response(stored[0], mimetype="image/jpeg")
+
+    class Silent(WSGIRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            pass
+
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Silent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    pipe.send(Service(port=server.port, upload_path="/", delivery_path="", headers=_HEADERS))
+    pipe.recv()
