@@ -101,7 +101,8 @@ def _problem(url: str) -> str:
         return "it names no host"
     if "@" in address.netloc and not conf.package("UPLOAD_URL_CREDENTIALS"):
         return "it contains a user name or a password"
-    if host not in conf.package("UPLOAD_URL_LOCAL_HOSTS") and _is_local(host):
+    local = "[" in address.netloc or _is_local(host)  # in brackets: IPv6, or what may come after it
+    if local and host not in conf.package("UPLOAD_URL_LOCAL_HOSTS"):
         return f"{host} is not a public host name"
     return ""
 
