@@ -44,8 +44,9 @@ def test_options_are_read_from_a_url(options: str, expected: Transform) -> None:
     assert Transform.parse(options) == expected
 
 
-def test_a_long_name_wins_over_its_alias() -> None:
-    assert Transform.parse("w=1,width=2").width == 2
+@pytest.mark.parametrize("options", ["w=1,width=2", "width=2,w=1"])
+def test_a_long_name_wins_over_its_alias(options: str) -> None:
+    assert Transform.parse(options).width == 2
 
 
 def test_the_first_of_two_equal_names_wins() -> None:

@@ -99,6 +99,13 @@ def test_a_photo_is_decoded_no_finer_than_needed() -> None:
     assert source.first(at_least=(200, 150)).size == (400, 300)
 
 
+def test_a_photo_on_its_side_is_decoded_no_finer_than_needed() -> None:
+    data = with_orientation(6, "JPEG", (1600, 400))
+    source = sources.open_source(data, "image/jpeg", max_pixels=10_000_000)
+    assert source.size == (400, 1600)
+    assert source.first(at_least=(50, 200)).size == (100, 400)
+
+
 def test_a_reduced_photo_is_cropped_at_the_same_place() -> None:
     source = saved(bands(RED, GREEN, BLUE, size=(400, 400)), "JPEG")
     image = shown(source, "w=40,h=40,fit=cover,gravity=right")
@@ -160,7 +167,7 @@ def test_a_palette_with_levels_of_transparency_keeps_them() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16"])
 def test_a_transparent_color_is_transparent(mode: str) -> None:
-    color: Any = {"1": 1, "L": 255, "RGB": WHITE, "I;16": 0xFFFF}[mode]
+    color: Any = {"1": 1, "L": 255, "RGB": WHITE, "I;16": 0x8000}[mode]
     image = Image.new(mode, (8, 8), 0)
     image.paste(color, (0, 0, 4, 8))
     rendered = shown(saved(image, "PNG", transparency=color))
