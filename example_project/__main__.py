@@ -39,6 +39,7 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # also into a file, where somebody waits for the address
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # asks for an outage, once everything is up
     place = _place()
     try:
         if options.once:

@@ -32,7 +32,6 @@ class Demo:
 
     def run(self) -> int:
         """All of it; the exit status."""
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # asks for an outage, once everything is up
         try:
             self.start()
             self.fill()

@@ -35,6 +35,7 @@ class Child:
 
     def start(self) -> None:
         """Start it in a session of its own, so that Ctrl-C reaches us alone and we end all in order."""
+        self.stop()  # what is left of the last one
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "example_project.child", *self.command],
@@ -71,6 +72,8 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
 
     def last_lines(self, count: int = 15) -> str:
         """The end of its log, with a heading."""
