@@ -169,7 +169,9 @@ def test_a_palette_with_levels_of_transparency_keeps_them() -> None:
 def test_a_transparent_color_is_transparent(mode: str) -> None:
     color: Any = {"1": 1, "L": 255, "RGB": WHITE, "I;16": 0x8000}[mode]
     image = Image.new(mode, (8, 8), 0)
-    image.paste(color, (0, 0, 4, 8))
+    for y in range(8):
+        for x in range(4):
+            image.putpixel((x, y), color)
     rendered = shown(saved(image, "PNG", transparency=color))
     assert [rendered.getpixel((x, 4))[3] for x in (1, 6)] == [0, 255]  # type: ignore[index]
 
