@@ -24,6 +24,7 @@ from cf_images.background.held import (
     waiting_names,
 )
 from cf_images.background.incoming import upload_from_file, upload_from_url
+from cf_images.background.repairs import prune, retry
 from cf_images.background.reporting import GateStatus, Status, status
 from cf_images.background.staging import discard, stage
 from cf_images.background.undelivered import is_undelivered
@@ -41,7 +42,9 @@ __all__ = [
     "is_undelivered",
     "open_pending",
     "pending_size",
+    "prune",
     "remote_id",
+    "retry",
     "stage",
     "status",
     "upload_from_file",

@@ -32,6 +32,8 @@ def bell() -> Callable[[int | None], object] | None:
     if chosen == NONE:
         return None
     if chosen == HUEY:
+        if not uses_huey():
+            raise ImportError(f"{DJHUEY} is not in INSTALLED_APPS")
         from cf_images.background import huey_bell  # huey connects when it is imported
 
         return huey_bell.ring

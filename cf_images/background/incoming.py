@@ -50,7 +50,7 @@ def upload_from_url(
 
     validate_source_url(url)
     target, alias = _storage(storage)
-    private = _option(target, "require_signed_urls", require_signed_urls)
+    private = bool(_option(target, "require_signed_urls", require_signed_urls))
     filename = posixpath.basename(unquote(urlsplit(url).path))
     stem, _, extension = filename.rpartition(".")
     extension = _EXTENSIONS.get(extension.lower(), "")
@@ -91,7 +91,7 @@ def upload_from_file(
 
     with from_start(file) as start:
         start, info = _validated(target, start)
-        private = _option(target, "require_signed_urls", require_signed_urls)
+        private = bool(_option(target, "require_signed_urls", require_signed_urls))
         name = naming.with_extension(_name(upload_to, filename, private=private), info.extension)
         stage(
             name=name,
@@ -136,6 +136,6 @@ def _path(upload_to: str, filename: str) -> str:
     return posixpath.join(timezone.now().strftime(upload_to), filename)
 
 
-def _name(upload_to: str, filename: str, *, private: bool | None) -> str:
+def _name(upload_to: str, filename: str, *, private: bool) -> str:
     name = naming.unique_name(_path(upload_to, filename), seconds=int(time.time()), max_length=MAX_LENGTH)
     return naming.private_name(name) if private else name

@@ -138,6 +138,8 @@ def _inserted(upload: Upload) -> Iterator[None]:
             with transaction.atomic(using=using):
                 upload.save(using=using, force_insert=True)
         except IntegrityError:
+            if not uploads().filter(name=upload.name).exists():
+                raise
             raise ImageExistsError(
                 f"There is, or was a moment ago, another image named {upload.name!r}."
             ) from None

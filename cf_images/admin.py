@@ -1,0 +1,102 @@
+"""Uploads in Django's admin: what waits, why, and the two things a person may do about it."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from cf_images import background
+from cf_images.models import State, Upload
+
+_THUMBNAIL_VARIANT = "public"
+
+
+@admin.register(Upload)
+class UploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only
+    """Read-only but for the actions: a row that is edited by hand may lose its image."""
+
+    list_display = ("thumbnail", "name", "state", "age", "attempts", "problem", "storage")
+    list_display_links = ("name",)
+    list_filter = ("state", "storage")
+    search_fields = ("name",)
+    ordering = ("-created_at", "-pk")
+    actions = ("retry", "discard")
+    show_full_result_count = False
+    fields = (
+        *("name", "storage", "state", "thumbnail", "problem", "attempts", "next_attempt_at", "created_at"),
+        *(
+            "stored_at",
+            "size",
+            "width",
+            "height",
+            "content_type",
+            "require_signed_urls",
+            "remote_id",
+            "creator",
+        ),
+    )
+
+    @admin.display(description=_("image"))
+    def thumbnail(self, upload: Upload) -> str:
+        """The image while it is here; afterwards the address leads to Cloudflare."""
+        private = upload.require_signed_urls
+        address = background.waiting_address(upload.name, _THUMBNAIL_VARIANT, private=private)
+        if address is None or upload.state == State.DOOMED:
+            return "–"
+        return format_html(
+            '<img src="{}" alt="" loading="lazy" style="max-width:6em;max-height:4em">', address
+        )
+
+    @admin.display(description=_("age"), ordering="created_at")
+    def age(self, upload: Upload) -> str:
+        """How long ago it was accepted."""
+        return timesince(upload.created_at, depth=1)
+
+    @admin.display(description=_("problem"))
+    def problem(self, upload: Upload) -> str:
+        """The last error, in Cloudflare's words and with its code."""
+        if not upload.last_error:
+            return ""
+        return f"{upload.last_error} ({upload.last_code})" if upload.last_code else upload.last_error
+
+    @admin.action(description=_("Try again now"), permissions=["retry"])
+    def retry(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
+        """Rejected images wait again; those that wait are due now."""
+        count = background.retry(uploads)
+        text = ngettext("%d image is tried again.", "%d images are tried again.", count)
+        self.message_user(request, text % count, messages.SUCCESS)
+
+    @admin.action(description=_("Delete the image, here and at Cloudflare"), permissions=["discard"])
+    def discard(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
+        """As the storage's ``delete()``: for good."""
+        count = 0
+        for upload in uploads:
+            background.discard(upload.name, upload.storage)
+            count += 1
+        text = ngettext("%d image is deleted.", "%d images are deleted.", count)
+        self.message_user(request, text % count, messages.SUCCESS)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """``cf_images.retry_upload``."""
+        return request.user.has_perm("cf_images.retry_upload")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        """``cf_images.discard_upload``."""
+        return request.user.has_perm("cf_images.discard_upload")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Nobody: rows come from ``save()``."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:  # noqa: ARG002
+        """Nobody."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:  # noqa: ARG002
+        """Nobody: deleting the row would lose the bytes and keep the image at Cloudflare."""
+        return False

@@ -1,0 +1,128 @@
+"""What would fail at run time in the background, said at start-up; ``cf_images.checks`` registers it.
+
+Each yields messages and may raise ``ImproperlyConfigured``, which another check reports. IDs never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import InvalidStorageError, storages
+from django.db import connections, router
+from django.db.models import FileField
+from django.urls import NoReverseMatch, reverse
+
+from cf_images.background import bell, timing
+from cf_images.background.database import database
+from cf_images.background.waiting import VIEW
+
+Messages = Iterator[checks.CheckMessage]
+
+
+def queue() -> Messages:
+    """E101: the queue leads nowhere, so that every image waits for ever."""
+    chosen = bell.queue()
+    if chosen == bell.HUEY and not bell.uses_huey():
+        problem = f'CF_IMAGES["QUEUE"] is "huey", but {bell.DJHUEY} is not in INSTALLED_APPS.'
+    elif chosen in (bell.HUEY, bell.NONE):
+        return
+    else:
+        try:
+            problem = "" if callable(bell.bell()) else f'CF_IMAGES["QUEUE"] ({chosen}) cannot be called.'
+        except ImportError as error:
+            problem = f'CF_IMAGES["QUEUE"] cannot be imported: {error}'
+    if problem:
+        hint = f'Give "huey" with {bell.DJHUEY} installed, "none", or the dotted path of a callable.'
+        yield checks.Error(problem, hint=hint, id="cf_images.E101")
+
+
+def immediate() -> Messages:
+    """W102: huey works within the request, as if there were no background."""
+    if settings.DEBUG or not bell.uses_huey() or not bell.rings_inline():
+        return
+    hint = 'Set "immediate": False in HUEY and run `manage.py run_huey`.'
+    text = "Huey is in immediate mode: background uploads happen within the request."
+    yield checks.Warning(text, hint=hint, id="cf_images.W102")
+
+
+def view() -> Messages:
+    """W103: waiting images are broken images until they are delivered."""
+    if not any(_background_storages()) or not getattr(settings, "ROOT_URLCONF", None):
+        return
+    try:
+        reverse(VIEW, args=["public", "image.jpg"])
+    except NoReverseMatch:
+        hint = 'Add path("cf-images/", include("cf_images.urls")) to your urlpatterns.'
+        text = "The view that shows images while they wait is not mounted."
+        yield checks.Warning(text, hint=hint, id="cf_images.W103")
+
+
+def databases() -> Messages:
+    """W104: an image is accepted in another transaction than the row of its model."""
+    for model in apps.get_models():
+        for field in model._meta.get_fields():
+            if not isinstance(field, FileField) or not _is_background(field.storage):
+                continue
+            if (alias := router.db_for_write(model)) != database():
+                text = (
+                    f"{field} is written to the database {alias!r}, its background uploads to {database()!r}."
+                )
+                hint = (
+                    "A rollback of the first does not take back the second: route them to the same database."
+                )
+                yield checks.Warning(text, hint=hint, obj=field, id="cf_images.W104")
+
+
+def sqlite() -> Messages:
+    """I105: on SQLite workers and web processes wait for each other unless there is a write-ahead log."""
+    if not any(_background_storages()):
+        return
+    declared = connections[database()].settings_dict
+    if not declared["ENGINE"].endswith("sqlite3") or _has_write_ahead_log(declared):
+        return
+    hint = 'Add "init_command": "PRAGMA journal_mode=WAL" to the OPTIONS of the database.'
+    text = "SQLite without a write-ahead log: uploading workers and web processes wait for each other."
+    yield checks.Info(text, hint=hint, id="cf_images.I105")
+
+
+def timeouts() -> Messages:
+    """W106: a request may outlast the lease of its worker, and another worker sends the image again."""
+    for alias, storage in _background_storages():
+        if (timeout := storage.option("timeout")) > timing.REQUEST:
+            text = f"The storage {alias!r} has a timeout of {timeout} s and uploads in the background."
+            hint = f"Workers hold an image for three requests of {timing.REQUEST:.0f} s: lower the timeout."
+            yield checks.Warning(text, hint=hint, id="cf_images.W106")
+
+
+CHECKS = (queue, immediate, view, databases, sqlite, timeouts)
+
+
+def _background_storages() -> Iterator[tuple[str, Any]]:
+    for alias in settings.STORAGES:
+        try:
+            storage: Any = storages[alias]
+            if _is_background(storage):
+                yield alias, storage
+        except (InvalidStorageError, ImproperlyConfigured):
+            continue  # other checks say so
+
+
+def _is_background(storage: Any) -> bool:
+    return hasattr(storage, "make_client") and bool(storage.option("background"))
+
+
+def _has_write_ahead_log(declared: dict[str, Any]) -> bool:
+    """Asked for in the settings, or written in the file's header (SQLite's "Database File Format", 1.3.3)."""
+    if "wal" in str(declared.get("OPTIONS", {}).get("init_command", "")).lower():
+        return True
+    try:
+        with Path(declared["NAME"]).open("rb") as file:
+            return file.read(20)[18:] == b"\x02\x02"
+    except OSError:
+        return False

@@ -1,0 +1,81 @@
+"""``cf_images deliver``: what workers do, without a queue: by cron, or as a service with ``--loop``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, close_old_connections, connections
+
+from cf_images.background.claims import due
+from cf_images.background.worker import deliver_one
+
+HELP = "Deliver the images that are due, then stop, or go on for ever with --loop."
+
+logger = logging.getLogger("cf_images.background")
+
+_IDLE = 1.0  # seconds between two looks at the table
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """For ever or once, and how many at a time."""
+    parser.add_argument("--loop", action="store_true", help="go on until interrupted")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="images at a time (default: 1)")
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    """Start the workers and wait for them; an interruption lets them finish what they hold."""
+    stop, loop, count = threading.Event(), options["loop"], max(1, options["workers"])
+    with _progress() as advance, ThreadPoolExecutor(count) as pool:
+        working = [pool.submit(_work, stop, advance, loop=loop) for _ in range(count)]
+        try:
+            wait(working)
+        except KeyboardInterrupt:
+            command.stderr.write("Finishing what is being uploaded …")
+        finally:
+            stop.set()
+    for worker in working:
+        worker.result()
+
+
+def _work(stop: threading.Event, advance: Callable[[], object], *, loop: bool) -> None:
+    try:
+        while not stop.is_set():
+            close_old_connections()
+            if _tried(loop=loop):
+                advance()
+            elif loop:
+                stop.wait(_IDLE)
+            else:
+                return
+    finally:
+        connections.close_all()
+
+
+def _tried(*, loop: bool) -> bool:
+    """One row; a database that is away for a moment does not end a service."""
+    try:
+        return deliver_one()
+    except DatabaseError:
+        if not loop:
+            raise
+        logger.warning("The database does not answer; trying again.", exc_info=True)
+        return False
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[], object]]:
+    """A bar on a terminal, where tqdm is installed; else nothing."""
+    try:
+        from tqdm import tqdm  # type: ignore[import-untyped]  # a convenience, no dependency
+    except ImportError:
+        yield lambda: None
+        return
+    with tqdm(total=due().count(), unit="image", disable=not sys.stderr.isatty()) as bar:
+        yield bar.update
