@@ -42,11 +42,11 @@ class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy 
         return self
 
     @property
-    def size(self) -> int:  # type: ignore[override]  # Django's is a cached property that asks the disk
+    def size(self) -> int:
         """Bytes of the original; of a download from the answer's header, where it has one."""
-        position = self.file.tell()
-        size = self.file.seek(0, io.SEEK_END)
-        self.file.seek(position)
+        position = self.tell()
+        size = self.seek(0, io.SEEK_END)
+        self.seek(position)
         return int(size)
 
 

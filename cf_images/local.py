@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import unquote
 
 from django.core.files.storage import FileSystemStorage
@@ -101,7 +101,7 @@ class LocalImagesStorage(FileSystemStorage):
         for kept in folder.glob(f"{key}.*"):
             return LocalRendition(path=kept, content_type=_CONTENT_TYPES[kept.suffix[1:]])
         with self.open(name) as file:
-            rendered = rendering.render(file, transform, accept=accept)
+            rendered = rendering.render(cast("BinaryIO", file), transform, accept=accept)
         path = folder / f"{key}.{_EXTENSIONS[rendered.content_type]}"
         _write(path, rendered.body)
         return LocalRendition(path=path, content_type=rendered.content_type)

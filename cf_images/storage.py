@@ -188,7 +188,8 @@ class CloudflareImagesStorage(Storage):
             return None
         if queue.is_doomed(name):
             raise ImageNotFoundError(f"{name} has been deleted.")
-        return queue.find(name)
+        found: Upload | None = queue.find(name)
+        return found
 
     # Storing
 
@@ -207,21 +208,34 @@ class CloudflareImagesStorage(Storage):
 
     def _store(self, name: str, file: IO[bytes], info: images.ImageInfo, filename: str) -> str:
         metadata = described(info, filename, self.option("metadata"))
-        part = {"filename": os.path.basename(name), "content_type": info.content_type}
         creator, private = self.option("creator"), self.option("require_signed_urls")
         if queue := self._queue:
-            facts = {"info": info, "metadata": metadata, "creator": creator, "require_signed_urls": private}
             queue.stage(
-                name=name, alias=self._required_alias(), file=file, filename=part["filename"], **facts
+                name=name,
+                alias=self._required_alias(),
+                file=file,
+                info=info,
+                filename=os.path.basename(name),
+                metadata=metadata,
+                creator=creator,
+                require_signed_urls=private,
             )
             return name
-        if not private:
-            self.client.upload(file, image_id=name, metadata=metadata, creator=creator, **part)
-            return name
-        # Cloudflare refuses custom IDs for private images: reserve one of its own, then fill it.
+        send = self._store_private if private else self._store_public
+        return send(name, file, info.content_type, metadata=metadata, creator=creator)
+
+    def _store_public(self, name: str, file: IO[bytes], content_type: str, **facts: Any) -> str:
+        filename = os.path.basename(name)
+        self.client.upload(file, image_id=name, filename=filename, content_type=content_type, **facts)
+        return name
+
+    def _store_private(self, name: str, file: IO[bytes], content_type: str, **facts: Any) -> str:
+        """Cloudflare refuses custom IDs for private images: reserve one of its own, then fill it."""
         client = self.client
-        reserved = client.create_direct_upload(metadata=metadata, require_signed_urls=True, creator=creator)
-        image = client.upload_direct(reserved.upload_url, file, **part)
+        reserved = client.create_direct_upload(require_signed_urls=True, **facts)
+        image = client.upload_direct(
+            reserved.upload_url, file, filename=os.path.basename(name), content_type=content_type
+        )
         return naming.with_remote_id(name, image.id)
 
     def delete(self, name: str) -> None:
@@ -289,10 +303,13 @@ class CloudflareImagesStorage(Storage):
         if (queue := self._queue) is None:
             return names
         alias = self._required_alias()
-        return (names | queue.waiting_names(alias)) - queue.doomed_names(alias)
+        waiting: set[str] = queue.waiting_names(alias)
+        doomed: set[str] = queue.doomed_names(alias)
+        return (names | waiting) - doomed
 
     def _original(self, name: str) -> IO[bytes]:
-        if self._waiting(name) and (held := self._queue.open_pending(name)) is not None:
+        held: IO[bytes] | None = self._queue.open_pending(name) if self._waiting(name) else None
+        if held is not None:
             return held
         return downloaded(self.client.download(self.image_id(name)))
 

@@ -1,0 +1,179 @@
+"""The README is the manual: its code runs, and what it names exists."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.core.management import get_commands
+
+from cf_images import conf, exceptions
+from tests.pictures import picture
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PYTHON = [block for language, block in BLOCKS if language == "python"]
+
+BEFORE_THE_SETTINGS = """
+import os
+from pathlib import Path
+BASE_DIR = Path(__file__).parent
+SECRET_KEY, DEBUG, ROOT_URLCONF, MEDIA_URL = "x", True, "urls", "/media/"
+MEDIA_ROOT = BASE_DIR / "media"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+"""
+AFTER_THE_SETTINGS = """
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "people", *INSTALLED_APPS[1:]]
+"""
+USE = """
+from pathlib import Path
+import django; django.setup()
+from django.core.files.base import ContentFile
+from django.core.management import call_command
+from django.template import Context, Template
+from people.models import Profile
+call_command("makemigrations", "people", verbosity=0)
+call_command("migrate", verbosity=0)
+call_command("check", fail_level="WARNING")
+profile = Profile()
+exec(Path("background.py").read_text())
+print("background:", profile.image.name)
+profile = Profile.objects.create(image=ContentFile(Path("jane.png").read_bytes(), name="jane.png"))
+print(Template(Path("template.html").read_text()).render(Context({"profile": profile})))
+print(Path("people/migrations/0001_initial.py").read_text())
+"""
+
+
+def block(beginning: str) -> str:
+    """The one Python block that begins so."""
+    (found,) = [text for text in PYTHON if text.startswith(beginning)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a project made of nothing but the README's first screen prints, with ENV_NAME=dev."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "people/migrations").mkdir(parents=True)
+    (folder / "people/migrations/__init__.py").touch()
+    (folder / "jane.png").write_bytes(picture())
+    (folder / "settings.py").write_text(BEFORE_THE_SETTINGS + block("# settings.py") + AFTER_THE_SETTINGS)
+    (folder / "people/models.py").write_text("from django.db import models\n" + block("# models.py"))
+    urls = "from django.urls import include, path\nurlpatterns = []\n"
+    (folder / "urls.py").write_text(urls + block("# urls.py"))
+    (folder / "background.py").write_text(block("# anywhere: background uploads"))
+    (folder / "template.html").write_text(next(text for language, text in BLOCKS if language == "django"))
+    (folder / "use.py").write_text(USE)
+    secrets = {name for option in conf.STORAGE_OPTIONS.values() for name in option.names}
+    environment = {name: value for name, value in os.environ.items() if name not in {*secrets, "ENV_NAME"}}
+    environment |= {"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "use.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_first_screen_is_a_project_without_warnings(project: str) -> None:
+    assert "System check identified no issues" in project
+
+
+def test_the_template_of_the_first_screen_shows_both_variants(project: str) -> None:
+    assert '<img src="/cf-images/local/avatar/avatars/jane.png">' in project
+    assert '<img src="/cf-images/local/w=200/avatars/jane.png">' in project
+
+
+def test_the_background_upload_of_the_first_screen_gives_a_final_name(project: str) -> None:
+    assert re.search(r"background: avatars/jane-[0-9a-z]{6}-[0-9a-z]{16}\.jpg", project)
+
+
+def test_the_migration_holds_nothing_but_the_path(project: str) -> None:
+    assert "storage=cf_images.storage.select_storage" in project
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=[text.splitlines()[0] for text in PYTHON])
+def test_every_block_is_python_whose_imports_exist(code: str) -> None:
+    for statement in ast.walk(ast.parse(code)):
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("cf_images"):
+            module = __import__(statement.module or "", fromlist=["x"])
+            assert all(hasattr(module, alias.name) for alias in statement.names)
+
+
+def test_the_client_does_what_the_readme_shows(
+    cf_images_emulator: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("jane.jpg").write_bytes(picture("JPEG"))
+    code = block("from cf_images.client").replace(
+        "CloudflareImagesClient(account_id, api_token)",
+        "CloudflareImagesClient(account_id, api_token, api_url=api_url)",
+    )
+    emulator = cf_images_emulator
+    known = {"account_id": emulator.account_id, "api_token": emulator.api_token, "api_url": emulator.api_url}
+    exec(code, known)
+    assert list(emulator.images) == ["people/jane.jpg"]
+
+
+def test_the_fixture_of_the_readme_works(cf_images_emulator: Any, settings: Any) -> None:
+    names: dict[str, Any] = {"PNG": picture()}
+    exec(block("import pytest"), names)
+    cloudflare = inspect.unwrap(names["cloudflare"]._get_wrapped_function())(cf_images_emulator, settings)
+    names["test_an_image_is_stored"](cloudflare)
+    assert storages["cloudflare_images"].option("api_url") == cf_images_emulator.api_url
+
+
+def test_every_setting_is_a_heading_and_every_heading_a_setting() -> None:
+    section = README.partition("\n## Settings\n")[2].partition("\n## ")[0]
+    headings = [
+        name for line in re.findall(r"^### (.*)$", section, re.M) for name in re.findall(r"`(\w+)`", line)
+    ]
+    assert sorted(headings) == sorted([*conf.STORAGE_OPTIONS, *conf.PACKAGE_OPTIONS])
+
+
+def test_every_flat_name_is_in_the_readme() -> None:
+    for option in conf.STORAGE_OPTIONS.values():
+        assert all(f"`{name}`" in README for name in option.names)
+
+
+def test_every_check_is_in_the_readme_and_the_other_way_round() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "cf_images").rglob("*.py"))
+    described = set(re.findall(r"`(cf_images\.[EWI]\d{3})`", README))
+    assert described == set(re.findall(r'"(cf_images\.[EWI]\d{3})"', sources))
+
+
+def test_every_error_is_in_the_readme_with_its_status() -> None:
+    for name, error in inspect.getmembers(exceptions, inspect.isclass):
+        if name == "CloudflareImagesError":
+            continue
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+        assert str(error.http_status) in row
+        assert all(
+            base.__name__ in row for base in (FileNotFoundError, FileExistsError) if issubclass(error, base)
+        )
+
+
+def test_every_command_exists() -> None:
+    assert "cf_images" in get_commands()
+    for subcommand in re.findall(r"manage\.py cf_images (\w+)", README):
+        assert (ROOT / f"cf_images/management/subcommands/{subcommand}.py").exists(), subcommand
+
+
+def test_the_two_commands_are_those_of_dev_py() -> None:
+    known = set(re.findall(r"^    python3 dev\.py (\w+)", (ROOT / "dev.py").read_text(), re.M))
+    assert set(re.findall(r"python3 dev\.py (\w+)", README)) <= known
