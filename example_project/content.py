@@ -34,11 +34,15 @@ class Rendition:
 
 
 def prepare() -> None:
-    """Tables, administrator, sample pictures; repeats nothing."""
+    """Tables and administrator, unless they are there."""
     call_command("migrate", verbosity=0)
     users = get_user_model().objects
     if not users.filter(username=USER).exists():
         users.create_superuser(USER, password=PASSWORD)
+
+
+def draw_samples() -> None:
+    """The pictures that are uploaded first, and more to try."""
     pictures.draw_all(settings.STATE / "samples")
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cf_images.exceptions import CloudflareImagesError
 from example_project import content
-from example_project.processes import POLL, Child, Children, answers
+from example_project.processes import POLL, Children, answers
 from example_project.profiles.models import Profile
 
 
@@ -47,23 +47,21 @@ class Demo:
 
     def start(self) -> None:
         """Start what serves, and wait until each of them does."""
+        start, wait_for = self.children.start, self.children.wait_for
         if self.emulator:
-            self.children.optional = self.start_emulator()
+            port, data = self.emulator.rpartition(":")[2], str(self.folder / "images")
+            emulator = start("emulator", "cf_images.emulator", "--port", port, "--data", data)
         content.prepare()
-        address = self.site.removeprefix("http://")
-        site = self.children.start("site", "django", "runserver", "--noreload", address)
-        worker = self.children.start("worker", "django", "run_huey", "-k", "thread", "-g", "TERM", "-t", "55")
-        self.children.wait_for("starting the site", lambda: answers(self.site))
-        self.children.wait_for("starting the worker", lambda: "consumer started" in worker.log.read_text())
+        site = start("site", "django", "runserver", "--noreload", self.site.removeprefix("http://"))
+        worker = start("worker", "django", "run_huey", "-k", "thread", "-g", "TERM", "-t", "55")
+        content.draw_samples()  # while they start
+        if self.emulator:
+            wait_for("starting the emulator", lambda: answers(self.emulator))
+            self.children.optional = emulator  # from here on it may be down, as Cloudflare may
+            print(f"Emulator (process {emulator.pid}) is up: {self.emulator}/")
+        wait_for("starting the site", lambda: answers(self.site))
+        wait_for("starting the worker", lambda: "consumer started" in worker.log.read_text())
         print(f"Site (process {site.pid}) and worker ({worker.pid}) are up; their logs: {self.folder}")
-
-    def start_emulator(self) -> Child:
-        """It stands for somebody else's service, which is there before us."""
-        port, data = self.emulator.rpartition(":")[2], str(self.folder / "images")
-        emulator = self.children.start("emulator", "cf_images.emulator", "--port", port, "--data", data)
-        self.children.wait_for("starting the emulator", lambda: answers(self.emulator))
-        print(f"Emulator (process {emulator.pid}) is up: {self.emulator}/")
-        return emulator
 
     def fill(self) -> None:
         """Upload the first pictures, or show what is there from the last time."""
