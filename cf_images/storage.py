@@ -5,11 +5,8 @@ Constructing a storage opens nothing and reads no credentials: it happens while 
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -25,19 +22,16 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from cf_images import conf, delivery, images, naming
-from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError, ImageRejectedError
+from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError
 from cf_images.files import CloudflareImagesFile, downloaded, from_start
 from cf_images.local import LocalImagesStorage
+from cf_images.metadata import FACTS, described
 
 if TYPE_CHECKING:
     from cf_images.client import CloudflareImagesClient, Image
     from cf_images.models import Upload
 
 __all__ = ["CloudflareImagesFile", "CloudflareImagesStorage", "LocalImagesStorage", "named", "select_storage"]
-
-# Our part of an image's metadata, below one key so that it cannot collide with the project's own.
-FACTS = "cf_images"
-_METADATA_BYTES = 1024  # "Limits" in Cloudflare's documentation
 
 
 def select_storage() -> Storage:
@@ -324,7 +318,8 @@ class CloudflareImagesStorage(Storage):
             raise ValueError("An image without a name has no URL.")
         if variant is None and _is_url(name):
             return name
-        return self.delivery_address(name, delivery.clean_variant(variant or self.option("variant")))
+        cleaned = delivery.clean_variant(variant or self.option("variant"))
+        return self._waiting_address(name, cleaned) or self.delivery_address(name, cleaned)
 
     def url_variant(self, name: str, variant: str) -> str:
         """``url(name, variant=variant)``, as older recipes call it."""
@@ -336,27 +331,15 @@ class CloudflareImagesStorage(Storage):
             address = delivery.parse_url(name, conf.delivery_urls())
             return str(replace(address, variant=variant)) if address and not address.is_signed else name
         account_hash = conf.credential("account_hash", self._options)
-        image_id = naming.image_id(name)
-        return delivery.build_url(self.option("delivery_url"), account_hash, image_id, variant)
+        return delivery.build_url(self.option("delivery_url"), account_hash, self.image_id(name), variant)
 
-
-def described(info: images.ImageInfo, filename: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """``metadata`` with what is known of the image added, so that nobody must download it to learn it.
-
-    The user's file name is shortened until all of it fits; raises ``ImageRejectedError`` when the
-    project's own metadata leave no room for the rest.
-    """
-    facts: dict[str, Any] = {"size": info.size, "width": info.width, "height": info.height}
-    facts |= {"token": secrets.token_hex(8), "filename": filename[:255]}
-    complete = {**metadata, FACTS: facts}
-    while (excess := len(json.dumps(complete)) - _METADATA_BYTES) > 0:
-        if not facts["filename"]:
-            raise ImageRejectedError(
-                f"The metadata are {excess:,} bytes too long: Cloudflare keeps {_METADATA_BYTES:,} bytes of "
-                f"JSON for each image, and this package needs some of them for size and dimensions."
-            )
-        facts["filename"] = facts["filename"][: -max(1, excess // 12)]  # a sign takes up to 12 bytes of JSON
-    return complete
+    def _waiting_address(self, name: str, variant: str) -> str | None:
+        """Where our own view shows an image that may not have arrived yet, if it is mounted."""
+        queue = self._queue
+        if queue is None or not queue.is_undelivered(name):
+            return None
+        address: str | None = queue.waiting_address(name, variant, private=self.option("require_signed_urls"))
+        return address
 
 
 def _rebuilt(storage: type[CloudflareImagesStorage], options: dict[str, Any]) -> CloudflareImagesStorage:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings
@@ -17,11 +15,10 @@ from cf_images import conf, images
 from cf_images.exceptions import ImageRejectedError
 from cf_images.files import from_start
 from cf_images.local import LocalImagesStorage
+from cf_images.sources import validate_source_url
 from cf_images.storage import CloudflareImagesStorage, select_storage
 
-_MAX_URL_LENGTH = 2000
-_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")  # a name, or an IPv4 literal
-_LOCAL_SUFFIXES = (".localhost", ".localdomain", ".local", ".internal", ".lan", ".home.arpa")
+__all__ = ["attach", "attach_everywhere", "validate_image", "validate_source_url"]
 
 
 def validate_image(value: Any) -> None:
@@ -60,15 +57,6 @@ def attach_everywhere() -> None:
             attach(field)
 
 
-def validate_source_url(url: str) -> None:
-    """Raise ``ValidationError`` unless ``url`` may be given to Cloudflare to fetch an image from.
-
-    https, a public host name, no credentials; ``CF_IMAGES["UPLOAD_URL_…"]`` relaxes each of them.
-    """
-    if problem := _problem(url):
-        raise ValidationError(f"The address cannot be used: {problem}.", code="source_url")
-
-
 def _is_new(value: Any) -> bool:
     if isinstance(value, FieldFile):
         return bool(value) and not getattr(value, "_committed", False)
@@ -84,38 +72,3 @@ def _mends(value: Any) -> bool:
     if isinstance(storage, CloudflareImagesStorage):
         return bool(storage.option("fit_limits"))
     return bool(conf.option("fit_limits", {}))
-
-
-def _problem(url: str) -> str:
-    if len(url) > _MAX_URL_LENGTH or not url.isprintable() or " " in url:
-        return f"it must have at most {_MAX_URL_LENGTH:,} characters and no spaces"
-    try:
-        address = urlsplit(url)
-        host, _ = _ascii_host(address.hostname or ""), address.port
-    except ValueError:
-        return "it is not a valid URL"
-    schemes = conf.package("UPLOAD_URL_SCHEMES")
-    if address.scheme not in schemes:
-        return f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
-    if not host:
-        return "it names no host"
-    if "@" in address.netloc and not conf.package("UPLOAD_URL_CREDENTIALS"):
-        return "it contains a user name or a password"
-    local = "[" in address.netloc or _is_local(host)  # in brackets: IPv6, or what may come after it
-    if local and host not in conf.package("UPLOAD_URL_LOCAL_HOSTS"):
-        return f"{host} is not a public host name"
-    return ""
-
-
-def _ascii_host(host: str) -> str:
-    """As the name servers know it: letters and dots of other scripts are not another way in."""
-    return host.encode("idna").decode().lower()
-
-
-def _is_local(host: str) -> bool:
-    """Whether the host is an IP literal in any spelling, or a name without a public domain."""
-    host = host.removesuffix(".")
-    last = host.rpartition(".")[2]
-    # inet_aton also reads 127.1, 2130706433 and 0x7f.1: no public domain ends in a number
-    numeric = last.isdigit() or last.startswith("0x")
-    return not _HOST.fullmatch(host) or "." not in host or host.endswith(_LOCAL_SUFFIXES) or numeric

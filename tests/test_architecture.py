@@ -32,14 +32,19 @@ ROOMS: dict[str, set[str]] = {
     "rendering": {"exceptions"},
     "client": {"exceptions"},
     "files": {"exceptions", "images", "client"},
+    "metadata": {"exceptions", "images"},
+    "sources": {"conf"},
     "variants": {"exceptions", "conf", "delivery"},
     "local": {"exceptions", "conf", "delivery", "rendering"},
-    "background": {"exceptions", "conf", "naming", "images", "client", "files", "models", "signals"},
+    "background": {
+        *("exceptions", "conf", "delivery", "naming", "images", "client", "files", "metadata", "sources"),
+        *("models", "signals", "rendering"),  # rendering: its own view shows what waits
+    },
     "storage": {
         *("exceptions", "conf", "delivery", "naming", "images", "rendering", "client"),
-        *("files", "local", "background", "models"),
+        *("files", "local", "metadata", "background", "models"),
     },
-    "validators": {"exceptions", "conf", "images", "files", "local", "storage"},
+    "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
     "tasks": {"background"},
     "templatetags": {"delivery", "storage", "variants"},
     "emulator": {"rendering"},  # a second opinion: it shares no code with what it is to check

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cf_images.background.claims import Claim
-from cf_images.background.staging import FACTS
 from cf_images.client import CloudflareImagesClient, Image
 from cf_images.exceptions import (
     CloudflareImagesError,
@@ -13,6 +12,7 @@ from cf_images.exceptions import (
     ImageRejectedError,
     RateLimitedError,
 )
+from cf_images.metadata import FACTS, token_of
 from cf_images.models import Upload
 
 
@@ -22,8 +22,7 @@ class ForeignImageError(ImageRejectedError):
 
 def is_ours(image: Image, upload: Upload) -> bool:
     """Whether the image carries the token of this very upload."""
-    facts = image.metadata.get(FACTS)
-    return isinstance(facts, dict) and facts.get("token") == upload.token
+    return bool(upload.token) and token_of(image.metadata) == upload.token
 
 
 def look(claim: Claim, client: CloudflareImagesClient) -> Image | None:

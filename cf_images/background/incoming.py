@@ -18,6 +18,8 @@ from django.utils import timezone
 from cf_images import conf, images, naming
 from cf_images.background.staging import stage, stage_url
 from cf_images.files import from_start
+from cf_images.metadata import described
+from cf_images.sources import validate_source_url
 
 MAX_LENGTH = 100  # of a name, as Django's ImageField has it by default
 _EXTENSIONS = {
@@ -46,8 +48,6 @@ def upload_from_url(
     what ``select_storage`` gives; what is not given comes from its options. Raises ``ValidationError`` for
     a URL that may not be fetched. A storage of local files gets the image from our worker instead.
     """
-    from cf_images.validators import validate_source_url  # imports the storages, which import us
-
     validate_source_url(url)
     target, alias = _storage(storage)
     private = bool(_option(target, "require_signed_urls", require_signed_urls))
@@ -87,8 +87,6 @@ def upload_from_file(
         return target.save(
             _path(upload_to, target.get_valid_name(filename)), File(file), max_length=MAX_LENGTH
         )
-    from cf_images.storage import described  # imports us
-
     with from_start(file) as start:
         start, info = _validated(target, start)
         private = bool(_option(target, "require_signed_urls", require_signed_urls))

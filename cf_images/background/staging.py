@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,12 +16,10 @@ from cf_images.background import pieces, timing
 from cf_images.background.bell import ring
 from cf_images.background.database import database, uploads
 from cf_images.background.undelivered import remember
-from cf_images.exceptions import ImageExistsError, ImageRejectedError, InvalidNameError
+from cf_images.exceptions import ImageExistsError, InvalidNameError
 from cf_images.images import ImageInfo
+from cf_images.metadata import token_of, with_token
 from cf_images.models import MAX_NAME_LENGTH, State, Upload
-
-FACTS = "cf_images"  # our part of an image's metadata, as in storage.described()
-_METADATA_BYTES = 1024  # "Limits" in Cloudflare's documentation
 
 
 def stage(
@@ -100,29 +96,18 @@ def _row(
             f"The name has {len(name):,} characters; in the background {MAX_NAME_LENGTH} are possible: "
             f"lower the field's max_length."
         )
-    signed, token = _with_token(metadata)
+    marked = with_token(metadata)
     return Upload(
         name=name,
         storage=alias,
         remote_id="" if require_signed_urls else name,  # Cloudflare chooses the ID of a private image
         require_signed_urls=require_signed_urls,
         creator=creator or "",
-        metadata=signed,
-        token=token,
+        metadata=marked,
+        token=token_of(marked),
         created_at=timezone.now(),
         next_attempt_at=_at_once(),
     )
-
-
-def _with_token(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """``metadata`` with a token in our part of it, and the token."""
-    facts = {"token": secrets.token_hex(8), **metadata.get(FACTS, {})}
-    complete = {**metadata, FACTS: facts}
-    if (size := len(json.dumps(complete))) > _METADATA_BYTES:
-        raise ImageRejectedError(
-            f"The metadata are {size:,} bytes of JSON; Cloudflare keeps {_METADATA_BYTES:,} for each image."
-        )
-    return complete, facts["token"]
 
 
 def _at_once() -> datetime:

@@ -65,6 +65,8 @@ def _redirect(name: str, variant: str, upload: Upload | None) -> HttpResponseBas
     """To Cloudflare; of a name without a row (pruned, or never ours), where new images go to."""
     if upload is not None and upload.state == State.DOOMED:
         raise Http404("The image has been deleted.")
+    if "://" in name:  # an address that older recipes stored; from a stranger it would lead anywhere
+        raise Http404("There is no such image.")
     for alias in [upload.storage] if upload else [conf.selected_alias(), conf.package("CLOUDFLARE_ALIAS")]:
         try:
             storage: Any = storages[alias]
