@@ -1,5 +1,5 @@
-// While a picture waits, ask how far it has come; once it has arrived, show it.
-// Nobody loses what they have typed or chosen: then the page only says so.
+// While a picture waits, ask how far it has come. Once one has arrived that was a placeholder until then,
+// show it; but nobody loses what they have typed or chosen meanwhile.
 "use strict";
 
 const PAUSE = 2000; // milliseconds
@@ -16,6 +16,8 @@ async function ask(element) {
   const now = document.getElementById("state");
   if (now.dataset.waiting) {
     setTimeout(ask, PAUSE, now);
+  } else if (!("placeholder" in element.dataset)) {
+    return; // it has been shown all along
   } else if (isUntouched()) {
     location.reload();
   } else {
