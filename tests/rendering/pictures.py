@@ -76,10 +76,11 @@ def gif_head(width: int, height: int, *, screen: tuple[int, int] = (1, 1)) -> by
 
 
 def webp_head(width: int, height: int) -> bytes:
-    """A WebP whose canvas claims a size."""
-    body = b"WEBPVP8X" + struct.pack("<IB", 10, 0) + b"\0\0\0"
-    body += (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    """An animated WebP of small frames whose canvas claims a size."""
+    data = animation("WEBP")
+    assert data[12:16] == b"VP8X"
+    canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return data[:24] + canvas + data[30:]
 
 
 def opened(rendering: Rendering) -> Image.Image:

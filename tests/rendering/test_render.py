@@ -165,9 +165,9 @@ def test_a_palette_with_levels_of_transparency_keeps_them() -> None:
     assert alphas == (100, 200)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "RGB", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
 def test_a_transparent_color_is_transparent(mode: str) -> None:
-    color: Any = {"1": 1, "L": 255, "RGB": WHITE, "I;16": 0x8000}[mode]
+    color: Any = {"L": 255, "RGB": WHITE, "I;16": 0x8000}[mode]
     image = Image.new(mode, (8, 8), 0)
     for y in range(8):
         for x in range(4):
