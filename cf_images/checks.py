@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from cf_images import conf
+from cf_images.background import checks as background_checks
 from cf_images.exceptions import InvalidVariantError
 from cf_images.local import LocalImagesStorage
 from cf_images.storage import CloudflareImagesStorage, select_storage
@@ -224,6 +225,7 @@ _CHECKS = [
         _fields,
         _neighbors,
         _addresses,
+        *background_checks.CHECKS,
     )
 ]
 

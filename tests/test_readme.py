@@ -29,7 +29,10 @@ from pathlib import Path
 BASE_DIR = Path(__file__).parent
 SECRET_KEY, DEBUG, ROOT_URLCONF, MEDIA_URL = "x", True, "urls", "/media/"
 MEDIA_ROOT = BASE_DIR / "media"
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+SQLITE = {"init_command": "PRAGMA journal_mode=WAL", "transaction_mode": "IMMEDIATE"}
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3", "OPTIONS": SQLITE}
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 """

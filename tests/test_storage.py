@@ -16,6 +16,7 @@ from django.db.migrations.writer import MigrationWriter
 from django.test.utils import CaptureQueriesContext
 from PIL import Image
 
+from cf_images.background import deliver
 from cf_images.emulator import Emulator
 from cf_images.exceptions import (
     CredentialsRefusedError,
@@ -414,3 +415,35 @@ def test_what_is_stored_is_delivered(images: Any) -> None:
     name = saved(images, "photo.png", picture("PNG", (600, 400)))
     answer = httpx.get(images.url(name, variant="w=300"))
     assert Image.open(io.BytesIO(answer.content)).size == (300, 200)
+
+
+class TestWaitingAddress:
+    @pytest.fixture
+    def background(self, cloudflare: Any, settings: Any, db: None) -> Any:
+        point_at(settings, cloudflare, background=True, queue="none")
+        return storages["cloudflare_images"]
+
+    def test_a_waiting_image_is_shown_by_our_view(self, background: Any, client: Any) -> None:
+        name = saved(background)
+        address = background.url(name, variant="avatar")
+        assert address == f"/cf-images/waiting/avatar/{name}"
+        assert Image.open(io.BytesIO(client.get(address).content)).size == (240, 240)
+
+    def test_its_address_leads_to_cloudflare_afterwards(self, background: Any, client: Any) -> None:
+        name = saved(background)
+        address = background.url(name, variant="avatar")
+        assert deliver() == 1
+        assert client.get(address).headers["Location"] == background.delivery_address(name, "avatar")
+
+    def test_a_strangers_url_leads_nowhere(self, background: Any, client: Any) -> None:
+        assert client.get("/cf-images/waiting/public/https://example.com/a.jpg").status_code == 404
+
+    def test_without_background_there_is_only_cloudflares_address(self, images: Any, cloudflare: Any) -> None:
+        assert images.url(saved(images)).startswith(cloudflare.delivery_url)
+
+    def test_without_an_alias_nothing_could_find_it_again(
+        self, cloudflare: Any, settings: Any, db: None
+    ) -> None:
+        storage = CloudflareImagesStorage(background=True, creator="nobody knows me")
+        with pytest.raises(ImproperlyConfigured, match="Add it there"):
+            saved(storage)
