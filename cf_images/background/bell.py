@@ -90,6 +90,6 @@ def _rung(hint: int | None) -> bool:
         if found := bell():
             found(hint)
             return True
-    except Exception as error:  # noqa: BLE001  # a queue raises what it likes, and save() has succeeded
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # queues raise what they like; save() succeeded
         logger.warning("The queue cannot be reached, the images are delivered later: %r", error)
     return False

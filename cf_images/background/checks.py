@@ -13,7 +13,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.core.files.storage import InvalidStorageError, storages
+from django.core.files.storage import storages
 from django.db import connections, router
 from django.db.models import FileField
 from django.urls import NoReverseMatch, reverse
@@ -109,8 +109,8 @@ def _background_storages() -> Iterator[tuple[str, Any]]:
             storage: Any = storages[alias]
             if _is_background(storage):
                 yield alias, storage
-        except (InvalidStorageError, ImproperlyConfigured):
-            continue  # other checks say so
+        except (ImproperlyConfigured, AttributeError, KeyError, TypeError):
+            continue  # other checks say so, or it is no storage at all
 
 
 def _is_background(storage: Any) -> bool:

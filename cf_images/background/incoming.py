@@ -51,10 +51,7 @@ def upload_from_url(
     validate_source_url(url)
     target, alias = _storage(storage)
     private = bool(_option(target, "require_signed_urls", require_signed_urls))
-    filename = posixpath.basename(unquote(urlsplit(url).path))
-    stem, _, extension = filename.rpartition(".")
-    extension = _EXTENSIONS.get(extension.lower(), "")
-    name = _name(upload_to, f"{stem}.{extension}" if extension else filename, private=private)
+    name = _name(upload_to, _filename(url), private=private)
     stage_url(
         name=name,
         alias=alias,
@@ -102,6 +99,14 @@ def upload_from_file(
             require_signed_urls=private,
         )
     return name
+
+
+def _filename(url: str) -> str:
+    """The last part of the path, with an extension if it is an image's; the bytes are not here to ask."""
+    last = posixpath.basename(unquote(urlsplit(url).path))
+    stem, _, ending = last.rpartition(".")
+    extension = _EXTENSIONS.get(ending.lower())
+    return f"{stem}.{extension}" if extension else (stem or last).replace(".", "-")
 
 
 def _storage(given: str | Storage | None) -> tuple[Storage, str]:
