@@ -87,8 +87,9 @@ def test_a_unique_name_fits_also_with_the_longest_extension(
 def test_another_extension_keeps_everything_that_makes_the_name_unique(name: str, extension: str) -> None:
     made = unique(name)
     changed = naming.with_extension(made, extension)
-    assert changed.endswith(f".{extension}")
-    assert changed.rpartition(".")[0] == made.removesuffix("." + made.rpartition(".")[2])
+    kept = re.match(r".*[0-9a-z]{6}-[0-9a-z]{16}", made)
+    assert kept is not None
+    assert changed == f"{kept[0]}.{extension}"
     assert naming.born_at(changed) == NOW
 
 
@@ -195,6 +196,15 @@ def test_a_private_name_fits_with_its_id_and_gives_it_back(name: str, max_length
 def test_a_private_name_keeps_folder_stem_and_extension() -> None:
     stem = naming.private_stem("avatars/Jäne Doe.jpg", max_length=100)
     assert naming.with_remote_id(stem, UUID_NAME) == f"avatars/Jane-Doe~{UUID_NAME}.jpg"
+
+
+@given(any_name)
+def test_a_private_name_of_our_own_tells_that_it_is_private(name: str) -> None:
+    made = unique(name)
+    private = naming.private_name(made)
+    assert private.replace("~", "-") == made
+    assert naming.image_id(private) != private
+    assert naming.image_id(naming.with_extension(private, "webp")) == naming.image_id(private)
 
 
 def test_a_private_name_without_a_stem_gets_one() -> None:
