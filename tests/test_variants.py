@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models.fields.files import FieldFile
 from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext
-from django.urls import clear_script_prefix, include, path, set_script_prefix
+from django.urls import clear_script_prefix, include, path, reverse, set_script_prefix
 from django.utils.functional import SimpleLazyObject, lazystr
 from django.utils.safestring import SafeString, mark_safe
 
@@ -218,6 +218,16 @@ class TestLocalURLs:
         settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("shop/", include(inner))]})
         url = "/shop/images/local/avatar/a%20b.jpg"
         assert replace_variant(url, "w=9") == "/shop/images/local/w=9/a%20b.jpg"
+
+
+class TestWaitingURLs:
+    """The address that an image has before Cloudflare has it."""
+
+    @pytest.mark.parametrize("query", ["", "?signature=abc:def"])
+    def test_the_waiting_view_gets_the_new_variant_and_keeps_its_query(self, query: str) -> None:
+        url = reverse("cf_images:waiting", args=["public", "a b é%.jpg"]) + query
+        expected = reverse("cf_images:waiting", args=["w=9", "a b é%.jpg"]) + query
+        assert variant(url, "w=9") == expected
 
 
 class TestScriptPrefix:
