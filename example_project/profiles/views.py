@@ -53,7 +53,7 @@ def upload_url(request: HttpRequest, pk: int) -> HttpResponse:
         return _refused(request, person, url_form=form)
     person.image = upload_from_url(form.cleaned_data["url"], upload_to="avatars/")
     person.save()  # the name is final; the bytes follow
-    messages.success(request, "Cloudflare fetches the picture; this page shows it as soon as it is there.")
+    messages.success(request, "The picture is being fetched; this page shows it as soon as it is there.")
     return redirect(person)
 
 
