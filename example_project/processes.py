@@ -62,6 +62,12 @@ class Child:
         """Whether it ended by itself and not because somebody ended it by a signal."""
         return self.process is not None and (self.process.poll() or 0) > 0
 
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        status = self.process.poll() if self.process else None
+        return f"killed by signal {-status}" if status is not None and status < 0 else f"status {status}"
+
     def stop(self) -> None:
         """End it: politely, then not."""
         if self.process is None:
@@ -105,7 +111,7 @@ class Children:
         """Raise ``DemoError`` if one has ended that should not have."""
         for child in self._running:
             if child.has_failed or not (child.is_running or child is self.optional):
-                raise DemoError(f"The {child.name} has ended by itself. {child.last_lines()}")
+                raise DemoError(f"The {child.name} has ended ({child.ending}). {child.last_lines()}")
 
     def wait_for(self, what: str, is_done: Callable[[], object], *, seconds: float = 30) -> None:
         """Return once ``is_done``; ``TimeoutError`` after ``seconds``, ``DemoError`` when a process ends."""
