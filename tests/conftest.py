@@ -11,8 +11,6 @@ from hypothesis import settings as hypothesis_settings
 hypothesis_settings.register_profile("tests", deadline=None)  # a busy machine is not a finding
 hypothesis_settings.load_profile("tests")
 
-pytest_plugins = ["cf_images.pytest_plugin"]
-
 
 def point_at(settings: Any, emulator: Any, **options: Any) -> None:
     """Let every storage speak to ``emulator``, also those that fields got when models were imported.

@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "tasks": {"background"},
     "templatetags": {"delivery", "storage", "variants"},
     "emulator": {"rendering"},  # a second opinion: it shares no code with what it is to check
-    "pytest_plugin": {"emulator"},
+    "pytest_plugin": {"emulator", "storage"},
 }
 
 # Django's own places: each is thin and may import what it shows; the emulator is no part of a site.
@@ -68,7 +68,7 @@ DEFERRED = {
     "checks": {"rendering"},
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
     "background": {"background.huey_bell", "background.worker"},
-    "pytest_plugin": {"emulator"},  # pytest loads it in every project that has the package
+    "pytest_plugin": {"emulator", "storage"},  # pytest loads it in every project that has the package
 }
 
 
@@ -195,6 +195,8 @@ def may_be_deferred(found: Import) -> bool:
         return True
     if any(within(found.target, name) for name in OPTIONAL):
         return True
+    if found.room == "pytest_plugin" and within(found.target, "django"):
+        return True  # pytest loads it in every project that has the package, with Django or not
     deferred = {f"{PACKAGE.name}.{name}" for name in DEFERRED.get(found.room, set())}
     return any(within(found.target, name) for name in deferred)
 

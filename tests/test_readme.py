@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.storage import storages
 from django.core.management import get_commands
 
 from cf_images import conf, exceptions
@@ -133,12 +132,11 @@ def test_the_client_does_what_the_readme_shows(
     assert list(emulator.images) == ["people/jane.jpg"]
 
 
-def test_the_fixture_of_the_readme_works(cf_images_emulator: Any, settings: Any) -> None:
+@pytest.mark.django_db
+def test_the_test_of_the_readme_passes(cf_images_settings: Any) -> None:
     names: dict[str, Any] = {"PNG": picture()}
-    exec(block("import pytest"), names)
-    cloudflare = inspect.unwrap(names["cloudflare"]._get_wrapped_function())(cf_images_emulator, settings)
-    names["test_an_image_is_stored"](cloudflare)
-    assert storages["cloudflare_images"].option("api_url") == cf_images_emulator.api_url
+    exec(block("from django.core.files.base").replace("myproject.models", "tests.app.models"), names)
+    names["test_an_image_is_stored"](cf_images_settings, None)
 
 
 def test_every_setting_is_a_heading_and_every_heading_a_setting() -> None:

@@ -11,9 +11,6 @@ import pytest
 from PIL import Image
 
 from cf_images.emulator import Emulator
-from cf_images.pytest_plugin import cf_images_emulator, cf_images_emulator_server
-
-__all__ = ["cf_images_emulator", "cf_images_emulator_server"]
 
 
 def picture(
@@ -60,10 +57,18 @@ def http() -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def running_emulator() -> Iterator[Emulator]:
+    """One for the session, without the variants that a project declares."""
+    with Emulator() as emulator:
+        yield emulator
+
+
 @pytest.fixture
-def emulator(cf_images_emulator: Emulator) -> Emulator:
+def emulator(running_emulator: Emulator) -> Emulator:
     """In memory, empty."""
-    return cf_images_emulator
+    running_emulator.reset()
+    return running_emulator
 
 
 @pytest.fixture
