@@ -11,7 +11,8 @@ from urllib.parse import quote
 from werkzeug.wrappers import Request, Response
 
 from cf_images.emulator.errors import ServiceError
-from cf_images.emulator.state import State, StoredImage, Variant
+from cf_images.emulator.images import StoredImage
+from cf_images.emulator.state import State, Variant
 
 
 def success(result: Any, *, result_info: Mapping[str, int] | None = None) -> Response:

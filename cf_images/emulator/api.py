@@ -26,10 +26,11 @@ from cf_images.emulator.errors import (
     ApiError,
 )
 from cf_images.emulator.forms import json_body
+from cf_images.emulator.images import StoredImage
 from cf_images.emulator.limits import DEFAULT_PER_PAGE, PER_PAGE, Limits
 from cf_images.emulator.renditions import Renditions
 from cf_images.emulator.settings import Settings
-from cf_images.emulator.state import State, StoredImage
+from cf_images.emulator.state import State
 from cf_images.emulator.uploads import Uploads
 
 BODY_CHUNK = 64 * 1024
@@ -99,7 +100,7 @@ class Api:
     def upload(self, request: Request) -> Response:
         """``POST v1``: an image by file or by URL."""
         self._settings.require_subscription()
-        if self._state.count() >= self._limits.images:
+        if len(self._state.images) >= self._limits.images:
             raise ApiError(QUOTA_USED)
         return self._show(self._uploads.upload(request), request)
 
@@ -107,7 +108,7 @@ class Api:
         """``GET v1``: by page number; deprecated by Cloudflare."""
         page = max(_number(request, "page", default=1), 1)
         per_page = _per_page(request)
-        found = list(self._state.images(creator=request.args.get("creator")))
+        found = list(self._state.images.listed(creator=request.args.get("creator")))
         shown = found[(page - 1) * per_page : page * per_page]
         info = {"count": len(shown), "page": page, "per_page": per_page, "total_count": len(found)}
         return answers.success({"images": [self._json(image, request) for image in shown]}, result_info=info)
@@ -118,7 +119,7 @@ class Api:
         order = request.args.get("sort_order") or choices.LIST_ORDER
         if order not in ("asc", "desc"):
             raise ApiError(BAD_REQUEST, "sort_order must be asc or desc")
-        images = self._state.images(
+        images = self._state.images.listed(
             ascending=order == "asc", after=_position(request), creator=request.args.get("creator")
         )
         matching = (
@@ -136,7 +137,7 @@ class Api:
 
     def details(self, request: Request, image_id: str) -> Response:
         """``GET v1/<id>``: an image or a draft."""
-        return self._show(self._existing(image_id), request)
+        return self._show(self._state.images.find(image_id), request)
 
     def update(self, request: Request, image_id: str) -> Response:
         """``PATCH v1/<id>``: metadata (replaced), creator, access; the ID stays."""
@@ -144,12 +145,11 @@ class Api:
         changes = uploads.changes(json_body(request), limits=self._limits)
         if image.custom and changes["require_signed_urls"]:
             raise ApiError(CUSTOM_ID_IS_PUBLIC)
-        self._state.update_image(image_id, **changes)
-        return self.details(request, image_id)
+        return self._show(self._state.images.update(image_id, **changes), request)
 
     def delete(self, _request: Request, image_id: str) -> Response:
         """``DELETE v1/<id>``: an image or a draft."""
-        image = self._state.delete_image(image_id)
+        image = self._state.images.delete(image_id)
         if image is None:
             raise ApiError(NOT_FOUND)
         if image.body_key:
@@ -166,12 +166,14 @@ class Api:
         answer = Response(
             FileWrapper(stream, BODY_CHUNK), mimetype=image.content_type, direct_passthrough=True
         )
-        answer.content_length = image.size or 0
+        answer.content_length = image.size
         return answer
 
     def stats(self, _request: Request) -> Response:
         """``GET v1/stats``: how many images there are and may be."""
-        return answers.success({"count": {"current": self._state.count(), "allowed": self._limits.images}})
+        return answers.success(
+            {"count": {"current": len(self._state.images), "allowed": self._limits.images}}
+        )
 
     def direct_upload(self, request: Request) -> Response:
         """``POST v2/direct_upload``: an ID and the URL that takes its bytes."""
@@ -190,12 +192,14 @@ class Api:
         return answers.success({"token": token, "expiresAt": answers.nanosecond_moment(expires)})
 
     def _existing(self, image_id: str) -> StoredImage:
-        image = self._state.image(image_id)
+        image = self._state.images.find(image_id)
         if image is None:
             raise ApiError(NOT_FOUND)
         return image
 
-    def _show(self, image: StoredImage, request: Request) -> Response:
+    def _show(self, image: StoredImage | None, request: Request) -> Response:
+        if image is None:
+            raise ApiError(NOT_FOUND)
         return answers.success(self._json(image, request))
 
     def _json(self, image: StoredImage, request: Request) -> dict[str, Any]:

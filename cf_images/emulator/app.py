@@ -106,7 +106,7 @@ class App:
         fetcher = Fetcher(fetch_from, seconds=self.limits.upload_seconds)
         self.api = Api(
             self.state,
-            uploads=Uploads(self.state, limits=self.limits, fetcher=fetcher),
+            uploads=Uploads(self.state.images, limits=self.limits, fetcher=fetcher, clock=clock),
             settings=Settings(self.state, limits=self.limits, subscribed=subscribed),
             renditions=self.renditions,
             account_hash=account.account_hash,
@@ -151,8 +151,8 @@ class App:
             "statuses": {str(status): statuses[status] for status in sorted(statuses)},
             "connections": self.connections,
             "faults": dict(self.faults.counts),
-            "images": self.state.count(),
-            "duplicates": self.state.duplicates(),
+            "images": len(self.state.images),
+            "duplicates": self.state.images.duplicates(),
         }
 
     def close(self) -> None:
@@ -197,7 +197,7 @@ class App:
         match = DETAILS.fullmatch(path)
         if request.method != "GET" or not match:
             return False
-        image = self.state.image(unquote(match[1]))
+        image = self.state.images.find(unquote(match[1]))
         return image is not None and self.state.clock() - image.uploaded < self.faults.stale_seconds
 
     def _serve(self, path: str) -> tuple[str, Callable[[Request], Response]]:

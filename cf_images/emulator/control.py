@@ -84,7 +84,7 @@ class Control:
         return self._counters(request)
 
     def _thumbnail(self, request: Request, image_id: str) -> Response:
-        image = self._app.state.image(image_id)
+        image = self._app.state.images.find(image_id)
         try:
             if image is None or image.draft:
                 raise DeliveryError(IMAGE_NOT_FOUND)

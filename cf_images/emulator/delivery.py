@@ -29,9 +29,10 @@ from cf_images.emulator.errors import (
     DeliveryError,
     Refusal,
 )
+from cf_images.emulator.images import StoredImage
 from cf_images.emulator.limits import Limits
 from cf_images.emulator.renditions import Rendition, Renditions
-from cf_images.emulator.state import State, StoredImage, Variant
+from cf_images.emulator.state import State, Variant
 
 OPTIONS_LENGTH = 2_048
 STALE_SECONDS = 7_200
@@ -76,7 +77,7 @@ class Delivery:
             raise DeliveryError(ACCESS_DENIED, f"the account has no variant named {name[:99]!r}")
         if named is None and not self._state.settings()["flexible_variants"]:
             raise DeliveryError(NO_FLEXIBLE_VARIANTS)
-        image = self._state.image(asked.image_id)
+        image = self._state.images.find(asked.image_id)
         if image is None or image.draft:
             raise DeliveryError(IMAGE_NOT_FOUND)
         expires = self._check_access(image, named, asked, query=request.query_string.decode("latin-1"))

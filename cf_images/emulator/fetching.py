@@ -44,7 +44,9 @@ class Fetcher:
                 while chunk := answer.read1(CHUNK):
                     into.write(chunk)
                     if time.monotonic() > deadline:
-                        raise ApiError(BAD_INPUT, f"the origin took more than {self._seconds:g} seconds")
+                        raise TimeoutError
+        except TimeoutError as error:
+            raise ApiError(BAD_INPUT, f"the origin took more than {self._seconds:g} seconds") from error
         except urllib.error.HTTPError as error:
             error.close()
             raise ApiError(BAD_INPUT, f"the origin answered {error.code}") from None

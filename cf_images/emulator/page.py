@@ -15,7 +15,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Request
 
 from cf_images.emulator import signing
-from cf_images.emulator.state import StoredImage
+from cf_images.emulator.images import StoredImage
 
 if TYPE_CHECKING:
     from cf_images.emulator.app import App
@@ -83,16 +83,16 @@ def _variants(app: App) -> Markup:
 
 
 def _images(app: App) -> Markup:
-    shown = [_image(image, app) for image in islice(app.state.images(), SHOWN)]
+    shown = [_image(image, app) for image in islice(app.state.images.listed(), SHOWN)]
     if not shown:
         return NONE
-    more = app.state.count() - len(shown)
+    more = len(app.state.images) - len(shown)
     grid = Markup('<div class="images">{images}</div>').format(images=_joined(shown))
     return grid + MORE.format(number=f"{more:,}") if more > 0 else grid
 
 
 def _image(image: StoredImage, app: App) -> Markup:
-    size = f"{math.ceil((image.size or 0) / 1024):,} KB"
+    size = f"{math.ceil(image.size / 1024):,} KB"
     uploaded = f"{image.uploaded_at:%Y-%m-%d %H:%M:%S} UTC"
     creator = f"by {image.creator}" if image.creator else ""
     metadata = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in image.metadata.items()]

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -25,7 +25,6 @@ from cf_images.emulator.app import Account, App, LoggedRequest
 from cf_images.emulator.errors import UPLOAD_TIMED_OUT, ApiError
 from cf_images.emulator.faults import Faults, HangUpError
 from cf_images.emulator.limits import Limits
-from cf_images.emulator.state import State, StoredImage
 
 ACCOUNT_ID = "0123456789abcdef0123456789abcdef"
 API_TOKEN = "emulator-token-0123456789-0123456789-abc"  # noqa: S105 - opens nothing but an emulator
@@ -196,25 +195,6 @@ class Server(ThreadedWSGIServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
 
-class StoredImages(Mapping[str, StoredImage]):
-    """The uploaded images by ID, as they are now; drafts are none."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def __getitem__(self, image_id: str) -> StoredImage:
-        image = self._state.image(image_id)
-        if image is None or image.draft:
-            raise KeyError(image_id)
-        return image
-
-    def __iter__(self) -> Iterator[str]:
-        return (image.image_id for image in self._state.images(ascending=True))
-
-    def __len__(self) -> int:
-        return self._state.count()
-
-
 class Emulator:
     """A Cloudflare Images account on a port of this machine; a context manager.
 
@@ -254,7 +234,7 @@ class Emulator:
         self.account_id = account_id
         self.api_token = token
         self.account_hash = account_hash
-        self.images = StoredImages(self.app.state)
+        self.images = self.app.state.images
         self._address = host, port
         self._server: Server | None = None
         self._thread: threading.Thread | None = None

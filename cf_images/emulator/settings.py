@@ -10,6 +10,7 @@ from werkzeug.wrappers import Request, Response
 
 from cf_images.emulator import answers, choices
 from cf_images.emulator.choices import BAD_INPUT
+from cf_images.emulator.database import TakenError
 from cf_images.emulator.errors import (
     EXISTS,
     KEY_NOT_FOUND,
@@ -29,7 +30,7 @@ from cf_images.emulator.limits import (
     VARIANT_SIDE,
     Limits,
 )
-from cf_images.emulator.state import State, TakenError, Variant
+from cf_images.emulator.state import State, Variant
 
 Check = Callable[[Any], bool]
 VARIANT_NAME = re.compile(rf"[A-Za-z0-9]{{1,{VARIANT_NAME_LENGTH}}}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,13 +12,14 @@ from werkzeug.wrappers import Request
 from cf_images.emulator import choices, forms
 from cf_images.emulator.bodies import Spool
 from cf_images.emulator.choices import BAD_INPUT
+from cf_images.emulator.database import TakenError
 from cf_images.emulator.errors import (
     EXISTS,
     FROM_OURSELVES,
-    NOT_FOUND,
     ApiError,
 )
 from cf_images.emulator.fetching import Fetcher, absolute
+from cf_images.emulator.images import Images, NewBody, NewImage, StoredImage
 from cf_images.emulator.inspection import inspect
 from cf_images.emulator.limits import (
     DEFAULT_DIRECT_UPLOAD_SECONDS,
@@ -26,20 +27,27 @@ from cf_images.emulator.limits import (
     FILENAME_LENGTH,
     Limits,
 )
-from cf_images.emulator.state import NewImage, State, StoredImage, TakenError
 
 
 class Uploads:
-    """The ways in, over one account's state."""
+    """The ways in to one account's images."""
 
-    def __init__(self, state: State, *, limits: Limits, fetcher: Fetcher) -> None:
-        self._state = state
+    def __init__(
+        self,
+        images: Images,
+        *,
+        limits: Limits,
+        fetcher: Fetcher,
+        clock: Callable[[], float],
+    ) -> None:
+        self._images = images
+        self._clock = clock
         self._limits = limits
         self._fetcher = fetcher
 
     def upload(self, request: Request) -> StoredImage:
         """An image from the part ``file``, or from the address in ``url``."""
-        with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
+        with forms.read_form(request, self._images.bodies, limits=self._limits) as form:
             part, url = form.image, form.text.get("url")
             if bool(part) == bool(url):
                 raise ApiError(BAD_INPUT, "exactly one of file and url must be given")
@@ -63,7 +71,7 @@ class Uploads:
         parts = absolute(url)
         if parts.netloc.rpartition("@")[2] in (own_host, "imagedelivery.net"):
             raise ApiError(FROM_OURSELVES)
-        body = Spool(self._state.bodies, limit=self._limits.upload_bytes)
+        body = Spool(self._images.bodies, limit=self._limits.upload_bytes)
         try:
             self._fetcher.fetch(url, into=body)
             filename = unquote(parts.path.rpartition("/")[2])[:FILENAME_LENGTH]
@@ -71,57 +79,52 @@ class Uploads:
         finally:
             body.close()
 
-    def _store(self, new: NewImage, body: Spool, *, filename: str) -> StoredImage:
-        content_type = inspect(body.stream, limits=self._limits)
+    def _store(self, new: NewImage, spool: Spool, *, filename: str) -> StoredImage:
         try:
-            self._state.add_image(new, body, filename=filename, content_type=content_type)
+            return self._images.add(new, self._body(spool, filename=filename))
         except TakenError as error:
             raise ApiError(EXISTS) from error
-        return self._stored(new.image_id)
 
-    def _stored(self, image_id: str) -> StoredImage:
-        image = self._state.image(image_id)
-        if image is None:  # deleted in the meantime
-            raise ApiError(NOT_FOUND)
-        return image
+    def _body(self, spool: Spool, *, filename: str) -> NewBody:
+        content_type = inspect(spool.stream, limits=self._limits)
+        return NewBody(spool=spool, filename=filename, content_type=content_type)
 
     def direct_upload(self, request: Request) -> str:
         """Reserve an ID; a request without any body is fine, an empty form is not."""
         if not request.content_length and not request.mimetype:
             return self._draft(forms.Form())
-        with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
+        with forms.read_form(request, self._images.bodies, limits=self._limits) as form:
             if not form.text and not form.files:
                 raise ApiError(BAD_INPUT, "the form has no fields")
             return self._draft(form)
 
     def _draft(self, form: forms.Form) -> str:
-        new, now = self._new_image(form), self._state.clock()
+        new, now = self._new_image(form), self._clock()
         expiry = forms.expiry(form.text)
         seconds = expiry.timestamp() - now if expiry else DEFAULT_DIRECT_UPLOAD_SECONDS
         if not DIRECT_UPLOAD_SECONDS.start <= seconds < DIRECT_UPLOAD_SECONDS.stop:
             raise ApiError(BAD_INPUT, "expiry must be two minutes to six hours away")
         try:
-            self._state.add_draft(new, expires=now + seconds)
+            return self._images.add_draft(new, expires=now + seconds).image_id
         except TakenError as error:
             raise ApiError(EXISTS) from error
-        return new.image_id
 
     def complete(self, request: Request, image_id: str) -> StoredImage:
         """What was posted to an upload URL; only the part ``file`` counts."""
-        draft = self._state.image(image_id)
+        draft = self._images.find(image_id)
         if draft is None:
             raise ApiError(choices.EXPIRED_UPLOAD_URL)
         if not draft.draft:
             raise ApiError(choices.USED_UPLOAD_URL)
-        with forms.read_form(request, self._state.bodies, limits=self._limits) as form:
+        with forms.read_form(request, self._images.bodies, limits=self._limits) as form:
             part = form.image
             if part is None:
                 raise ApiError(BAD_INPUT, "the form has no part named file")
-            body, filename = forms.spool(part), forms.filename(part)
-            content_type = inspect(body.stream, limits=self._limits)
-            if not self._state.complete_draft(image_id, body, filename=filename, content_type=content_type):
-                raise ApiError(choices.USED_UPLOAD_URL)
-        return self._stored(image_id)
+            body = self._body(forms.spool(part), filename=forms.filename(part))
+            image = self._images.complete(image_id, body)
+        if image is None:  # another was quicker
+            raise ApiError(choices.USED_UPLOAD_URL)
+        return image
 
 
 def generated_id() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -27,7 +28,7 @@ class Process:
             [sys.executable, "-m", "cf_images.emulator", "--port", "0", *options],
             stdout=subprocess.PIPE,
             text=True,
-            env={"PATH": "", **(env or {})},
+            env={name: os.environ[name] for name in os.environ if not name.startswith("CF_")} | (env or {}),
         )
         assert self.process.stdout
         self.introduction = ""

@@ -83,6 +83,20 @@ def test_an_upload_url_works_once(account: Account) -> None:
     assert account.emulator.images["a/b ü%"].body == PNG
 
 
+def test_of_two_uploads_at_once_one_is_taken(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = direct_upload(account, id="a")
+    images = account.emulator.images
+    draft = images.find("a")
+    assert account.http.post(asked["uploadURL"], files=UPLOAD).status_code == 200
+    monkeypatch.setattr(images, "find", lambda _: draft)  # as the other one saw it
+    answer = account.http.post(
+        asked["uploadURL"], files={"file": ("b.png", picture(color="red"), "image/png")}
+    )
+    assert refused(answer) == (409, 5409)
+    monkeypatch.undo()
+    assert images["a"].body == PNG
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -106,7 +120,9 @@ def test_a_draft_expires_and_frees_its_id(account_of: Callable[..., Account]) ->
     asked = direct_upload(account, id="a")
     clock.now += 1_800
     assert refused(account.http.post(asked["uploadURL"], files=UPLOAD)) == (404, 5404)
-    assert refused(account("GET", "v1/a")) == (404, 5404)
+    for method in ("GET", "DELETE"):
+        assert refused(account(method, "v1/a")) == (404, 5404)
+    assert refused(account("PATCH", "v1/a", json={"creator": "jane"})) == (404, 5404)
     assert direct_upload(account, id="a")["id"] == "a"
 
 

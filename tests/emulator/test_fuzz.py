@@ -23,7 +23,7 @@ from tests.emulator.test_delivery import EVIL_SVG
 from tests.emulator.test_uploads import animation
 
 FUZZ = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=20_000,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -220,7 +220,7 @@ def test_bodies_that_are_hardly_a_form(fuzzed: Emulator, body: bytes, boundary: 
         assert is_documented(call(fuzzed, "POST", path, data=body, content_type=kind))
 
 
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=250)
 @given(
     name=st.sampled_from(list(IMAGES)),
     chosen=options,

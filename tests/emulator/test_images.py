@@ -85,6 +85,24 @@ def test_patch_refuses_what_is_not_of_its_type(account: Account, body: object) -
     assert refused(account("PATCH", f"v1/{image['id']}", **options)) == (400, 5400)
 
 
+def test_what_is_not_there_is_not_found(account: Account) -> None:
+    for method, path in [("GET", "v1/a"), ("DELETE", "v1/a"), ("GET", "v1/a/blob")]:
+        assert refused(account(method, path)) == (404, 5404)
+    assert refused(account("PATCH", "v1/a", json={})) == (404, 5404)
+
+
+def test_what_is_deleted_while_it_is_changed_is_not_found(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = account.upload()
+    images = account.emulator.images
+    found = images.find(image["id"])
+    images.delete(image["id"])
+    monkeypatch.setattr(images, "find", lambda _: found)  # as the request saw it
+    assert refused(account("PATCH", f"v1/{image['id']}", json={"creator": "jane"})) == (404, 5404)
+    assert refused(account("GET", f"v1/{image['id']}/blob")) == (404, 5404)
+
+
 def test_an_image_with_a_custom_id_cannot_become_private(account: Account) -> None:
     account.upload(id="a")
     assert refused(account("PATCH", "v1/a", json={"requireSignedURLs": True})) == (400, 5410)

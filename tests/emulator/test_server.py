@@ -6,7 +6,6 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from werkzeug.test import Client
@@ -14,8 +13,6 @@ from werkzeug.test import Client
 from cf_images.emulator import Emulator
 from cf_images.emulator.server import Server
 from tests.emulator.conftest import PNG, Account
-
-pytest_plugins = ("pytester",)
 
 
 @pytest.fixture
@@ -96,11 +93,11 @@ def test_a_body_too_long_to_be_drained_ends_the_connection(
 def test_a_defect_is_logged_and_answered_without_a_trace(
     account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(account.emulator.app.state, "count", None)
+    monkeypatch.setattr(account.emulator.app.api, "_limits", None)
     with caplog.at_level(logging.ERROR):
         answer = account("GET", "v1/stats")
     assert (answer.status_code, answer.text) == (500, "The emulator failed; its log says how.\n")
-    assert "TypeError" in caplog.text
+    assert "AttributeError" in caplog.text
 
 
 def test_the_application_runs_without_the_server(emulator: Emulator) -> None:
@@ -153,29 +150,3 @@ def test_a_data_folder_belongs_to_one_emulator(tmp_path: Path) -> None:
     with Emulator(data=tmp_path), pytest.raises(BlockingIOError, match="in use by another emulator"):
         Emulator(data=tmp_path)
     Emulator(data=str(tmp_path)).close()
-
-
-def test_the_plugin_brings_the_fixture_and_imports_nothing_before(pytester: Any) -> None:
-    pytester.makepyfile(
-        """
-        import sys
-
-        pytest_plugins = ["cf_images.pytest_plugin"]
-
-        def test_nothing_is_imported_yet():
-            assert not {"django", "werkzeug", "cf_images.emulator"} & sys.modules.keys()
-
-        def test_an_image_is_stored(cf_images_emulator):
-            from werkzeug.test import Client
-
-            path = f"/client/v4/accounts/{cf_images_emulator.account_id}/images/v2/direct_upload"
-            headers = {"Authorization": f"Bearer {cf_images_emulator.api_token}"}
-            assert Client(cf_images_emulator.app).post(path, headers=headers).status_code == 200
-            assert len(cf_images_emulator.requests) == 1
-
-        def test_each_test_begins_with_nothing(cf_images_emulator):
-            assert cf_images_emulator.requests == []
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:django", "-p", "no:cacheprovider")
-    result.assert_outcomes(passed=3)

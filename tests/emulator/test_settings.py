@@ -77,6 +77,13 @@ def test_a_variant_is_created_once(account: Account) -> None:
     assert refused(account("POST", "v1/variants", json=THUMB)) == (409, 5409)
 
 
+def test_of_two_variants_made_at_once_one_is_taken(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = account.emulator.app.state
+    monkeypatch.setattr(state, "variant", lambda _: None)
+    assert account("POST", "v1/variants", json=THUMB).status_code == 200
+    assert refused(account("POST", "v1/variants", json=THUMB)) == (409, 5409)
+
+
 def test_the_101st_variant_is_refused(account: Account) -> None:
     for number in range(99):
         assert account("POST", "v1/variants", json=THUMB | {"id": f"thumb{number}"}).status_code == 200

@@ -9,7 +9,7 @@ import threading
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -26,7 +26,12 @@ UPLOAD = {"file": ("a.png", PNG, "image/png")}
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and has no pixels."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    data = b"IDAT" + zlib.compress(b"")
+    chunks = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (head, data)
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def animation(kind: str, frames: int, size: tuple[int, int]) -> bytes:
@@ -73,30 +78,38 @@ def test_a_truncated_jpeg_passes_as_only_the_header_is_read(account: Account) ->
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"),
+    ("body", "expected", "reason"),
     [
-        (b"", (415, 5455)),
-        (b"just text", (415, 5455)),
-        (picture("BMP"), (415, 5455)),
-        (picture("TIFF"), (415, 5455)),
-        (picture("AVIF"), (415, 5455)),
-        (PNG[:20], (400, 5400)),
-        (b"\xff\xd8\xff\xe0garbage", (400, 5400)),
-        (b"GIF89a", (400, 5400)),
-        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", (400, 5400)),
-        (png_header(12_001, 10), (400, 5400)),
-        (png_header(11_000, 11_000), (400, 5400)),
-        (png_header(60_000, 60_000), (400, 5400)),
-        (b"\x89PNG\r\n\x1a\n" + b"x" * 11 * 1024 * 1024, (413, 5413)),
+        (b"", (415, 5455), "image/jpeg"),
+        (b"just text", (415, 5455), "image/jpeg"),
+        (picture("BMP"), (415, 5455), "image/jpeg"),
+        (picture("TIFF"), (415, 5455), "image/jpeg"),
+        (picture("AVIF"), (415, 5455), "image/jpeg"),
+        (PNG[:20], (400, 5400), "bad image format"),
+        (b"\xff\xd8\xff\xe0garbage", (400, 5400), "bad image format"),
+        (b"GIF89a", (400, 5400), "bad image format"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", (400, 5400), "bad image format"),
+        (png_header(12_001, 10), (400, 5400), "no side may be longer than 12,000"),
+        (png_header(11_000, 11_000), (400, 5400), "the area may be 100 MP"),
+        (png_header(60_000, 60_000), (400, 5400), "no side may be longer"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 11 * 1024 * 1024, (413, 5413), "more than 10,485,760 bytes"),
     ],
     ids=[
         *("empty", "text", "bmp", "tiff", "avif", "cut-png", "bad-jpeg", "bad-gif", "bad-webp"),
         *("long-side", "large-area", "bomb", "11-MB"),
     ],
 )
-def test_other_bytes_are_refused(account: Account, body: bytes, expected: tuple[int, int]) -> None:
-    assert refused(account("POST", "v1", files={"file": ("a.png", body, "image/png")})) == expected
+def test_other_bytes_are_refused(
+    account: Account, body: bytes, expected: tuple[int, int], reason: str
+) -> None:
+    answer = account("POST", "v1", files={"file": ("a.png", body, "image/png")})
+    assert refused(answer) == expected
+    assert reason in answer.json()["errors"][0]["message"]
     assert not account.emulator.images
+
+
+def test_the_largest_allowed_image_is_taken(account: Account) -> None:
+    assert account.upload(png_header(12_000, 8_333))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
@@ -157,10 +170,11 @@ def cut_short() -> Iterator[Callable[..., bytes]]:
     """Send an upload that says it has 1,000 bytes and has five; the answer."""
     with ExitStack() as stack:
 
-        def send(account: Account, *, stop: bool) -> bytes:
+        def send(account: Account, *, stop: bool, request: str = "POST {}/v1") -> bytes:
             emulator = account.emulator
+            line = request.format(f"/client/v4/accounts/{emulator.account_id}/images")
             head = (
-                f"POST /client/v4/accounts/{emulator.account_id}/images/v1 HTTP/1.1\r\nHost: emulator\r\n"
+                f"{line} HTTP/1.1\r\nHost: emulator\r\n"
                 f"Authorization: Bearer {emulator.api_token}\r\nContent-Length: 1000\r\n"
                 "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
             )
@@ -176,6 +190,7 @@ def cut_short() -> Iterator[Callable[..., bytes]]:
 
 def test_a_body_shorter_than_its_length_is_refused(account: Account, cut_short: Callable[..., bytes]) -> None:
     assert b'"code": 5400' in cut_short(account, stop=True)
+    assert b'"code": 5400' in cut_short(account, stop=True, request="PATCH {}/v1/config")
 
 
 def test_an_upload_that_takes_too_long_is_refused(
@@ -225,10 +240,8 @@ class Origin(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        try:
+        with suppress(ConnectionError):
             self.wfile.write(body)
-        except ConnectionError:
-            pass
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -306,6 +319,12 @@ def test_a_url_that_may_not_be_fetched_is_refused(account: Account, url: str, co
 def test_the_emulator_does_not_upload_from_itself(account: Account) -> None:
     image = account.upload()
     assert refused(by_url(account, image["variants"][0])) == (400, 5454)
+
+
+def test_an_origin_that_never_ends_is_left(account_of: Callable[..., Account], origin: str) -> None:
+    answer = by_url(account_of(limits=Limits(upload_seconds=0.05)), origin + "/endless")
+    assert refused(answer) == (400, 5400)
+    assert "took more than 0.05 seconds" in answer.json()["errors"][0]["message"]
 
 
 def test_other_hosts_are_fetched_from_when_allowed(account_of: Callable[..., Account]) -> None:
