@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,11 +43,21 @@ def test_a_bad_gateway_is_a_page_of_html(account: Account) -> None:
 @pytest.mark.parametrize(("kind", "stored"), [("reset_before", 0), ("reset_after", 1)])
 def test_the_connection_is_reset_before_or_after_the_work(account: Account, kind: str, stored: int) -> None:
     account.emulator.faults.plan(kind)
-    with pytest.raises((httpx.ReadError, httpx.WriteError), match="reset"):
+    with pytest.raises(httpx.TransportError):
         account("POST", "v1", **UPLOAD)
     assert len(account.emulator.images) == stored
     assert account.emulator.requests[-1].status == 0
     assert account("POST", "v1", **UPLOAD).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after"])
+def test_a_reset_is_no_quiet_end(account: Account, kind: str) -> None:
+    account.emulator.faults.plan(kind)
+    address = ("127.0.0.1", int(account.emulator.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(b"GET /client/v4/none HTTP/1.1\r\nHost: a\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            client.recv(100)
 
 
 def test_a_body_is_cut_short(account: Account) -> None:

@@ -230,6 +230,12 @@ class Origin(BaseHTTPRequestHandler):
             "/odd": (302, {"Location": "ftp://127.0.0.1/a.png"}, b""),
         }
         status, headers, body = pages.get(self.path, (404, {}, b""))
+        if self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                while True:
+                    self.wfile.write(b"x")
         if (
             self.path == "/private"
             and self.headers["Authorization"] == "Basic " + b64encode(b"j:p@ss").decode()
