@@ -1,0 +1,215 @@
+"""Claims, leases and fences: who may work on a row, and who may still write to it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+from django.db import DatabaseError, transaction
+
+from cf_images.background import discard, pieces, settling, upload_from_file, worker
+from cf_images.background.claims import Claim, LeaseLostError, candidates, claim
+from cf_images.client import CloudflareImagesClient
+from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
+from cf_images.models import Piece, State, Upload
+from tests.background.conftest import ALIAS, Clock, work
+from tests.pictures import picture
+
+pytestmark = pytest.mark.django_db
+
+Accept = Callable[..., Upload]
+
+
+def claimed(row: Upload) -> Claim:
+    taken = claim(row.pk)
+    assert taken is not None
+    return taken
+
+
+def test_row_is_claimed_once(accept: Accept) -> None:
+    row = accept()
+    assert claim(row.pk)
+    assert claim(row.pk) is None
+    assert not candidates([ALIAS])
+
+
+def test_lease_that_is_over_is_taken_over_and_fences_the_first(accept: Accept, clock: Clock) -> None:
+    row = accept()
+    first = claimed(row)
+    clock.advance(seconds=179)
+    assert claim(row.pk) is None
+    clock.advance(seconds=2)
+    second = claimed(row)
+    for write in (
+        lambda: first.write(remote_id="x"),
+        lambda: first.renew(),
+        lambda: settling.stored(first, remote_id="x"),
+        lambda: settling.rejected(first, ImageRejectedError("no")),
+        lambda: settling.later(first, CloudflareUnavailableError("no")),
+        lambda: settling.postponed(first, CloudflareUnavailableError("no")),
+    ):
+        with pytest.raises(LeaseLostError):
+            write()
+    settling.gone(first)
+    row.refresh_from_db()
+    assert (row.state, row.remote_id, row.lease) == (State.PENDING, row.name, second.upload.lease)
+    assert Piece.objects.filter(upload=row).exists()
+
+
+def test_writing_renews_the_lease(accept: Accept, clock: Clock) -> None:
+    row = accept()
+    taken = claimed(row)
+    for _ in range(3):
+        clock.advance(seconds=170)
+        taken.renew()
+        assert claim(row.pk) is None
+
+
+def test_worker_that_lost_its_lease_changes_nothing(
+    accept: Accept, clock: Clock, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sleeps through its lease, another worker delivers, it wakes up."""
+    row = accept()
+    send = CloudflareImagesClient.upload
+    sent: list[int] = []
+
+    def slow(client: Any, *args: Any, **options: Any) -> Any:
+        sent.append(len(sent))
+        if len(sent) == 1:
+            clock.advance(seconds=200)
+            assert work() == 1
+        return send(client, *args, **options)
+
+    monkeypatch.setattr(CloudflareImagesClient, "upload", slow)
+    work()
+    row.refresh_from_db()
+    assert row.state == State.STORED
+    assert sent == [0, 1]
+    assert list(cloudflare.images) == [row.name]
+
+
+def test_image_deleted_while_its_upload_is_in_flight_does_not_survive(
+    accept: Accept, clock: Clock, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = accept()
+    send = CloudflareImagesClient.upload
+
+    def overtaken(client: Any, *args: Any, **options: Any) -> Any:
+        discard(row.name, ALIAS)
+        assert work() == 0, "the deletion must not overtake the upload"
+        return send(client, *args, **options)
+
+    monkeypatch.setattr(CloudflareImagesClient, "upload", overtaken)
+    assert worker.deliver_one()
+    assert row.name in cloudflare.images
+    work()
+    assert not cloudflare.images
+    assert not Upload.objects.exists()
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_image_deleted_after_its_worker_was_killed_does_not_survive(
+    accept: Accept, clock: Clock, cloudflare: Any, monkeypatch: pytest.MonkeyPatch, *, private: bool
+) -> None:
+    row = accept(require_signed_urls=private)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "stored", killed)
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    assert len(cloudflare.images) == 1
+    discard(row.name, ALIAS)
+    assert work() == 0
+    clock.advance(seconds=181)
+    work()
+    assert not cloudflare.images
+
+
+def test_first_404_is_not_believed_where_an_upload_was_tried(
+    accept: Accept, clock: Clock, cloudflare: Any
+) -> None:
+    """The upload timed out, the row was deleted, Cloudflare finishes the upload later."""
+    row = accept()
+    cloudflare.faults.plan("reset_before")
+    work()
+    discard(row.name, ALIAS)
+    work()
+    assert Upload.objects.filter(state=State.DOOMED).exists()
+    storages[ALIAS].client.upload(io.BytesIO(picture()), image_id=row.name)
+    clock.advance(minutes=4)
+    assert work() == 0
+    clock.advance(minutes=2)
+    work()
+    assert not cloudflare.images
+    assert not Upload.objects.exists()
+
+
+def test_second_404_ends_it(accept: Accept, clock: Clock, cloudflare: Any) -> None:
+    row = accept()
+    cloudflare.faults.plan("reset_before")
+    work()
+    discard(row.name, ALIAS)
+    for _ in range(2):
+        work()
+        clock.advance(minutes=6)
+    assert not Upload.objects.exists()
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "html_502", "reset_after", "cut"])
+def test_failed_deletion_is_tried_until_it_is_done(
+    accept: Accept, clock: Clock, cloudflare: Any, fault: str
+) -> None:
+    row = accept()
+    work()
+    discard(row.name, ALIAS)
+    cloudflare.faults.plan(fault, times=3)
+    for _ in range(8):
+        work()
+        clock.advance(minutes=6)
+    assert not cloudflare.images
+    assert not Upload.objects.exists()
+
+
+def test_row_that_nobody_foresaw_is_put_off(
+    accept: Accept, cloudflare: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    row, other = accept(), accept()
+    send = CloudflareImagesClient.upload
+
+    def poisoned(client: Any, *args: Any, **options: Any) -> Any:
+        if options["image_id"] == row.name:
+            raise ZeroDivisionError("with the token in its message")
+        return send(client, *args, **options)
+
+    monkeypatch.setattr(CloudflareImagesClient, "upload", poisoned)
+    assert work() == 2
+    row.refresh_from_db()
+    assert (row.state, row.last_error, row.lease) == (State.PENDING, "ZeroDivisionError", "")
+    assert other.name in cloudflare.images
+
+
+def test_bytes_that_are_missing_are_said_and_not_sent(accept: Accept, cloudflare: Any) -> None:
+    row = accept()
+    Piece.objects.all().delete()
+    work()
+    row.refresh_from_db()
+    assert (row.state, row.last_error) == (State.PENDING, "BytesGoneError")
+    assert not cloudflare.requests
+
+
+def test_database_that_refuses_the_bytes_accepts_nothing(
+    cloudflare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> str:
+        raise DatabaseError("too large a packet")
+
+    monkeypatch.setattr(pieces, "write", refuse)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        upload_from_file(io.BytesIO(picture()))
+    assert not Upload.objects.exists()
