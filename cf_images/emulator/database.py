@@ -64,11 +64,8 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; one inside another is part of it."""
+        """All or nothing."""
         with self._lock:
-            if self._connection.in_transaction:
-                yield
-                return
             self._connection.execute("BEGIN IMMEDIATE")
             # The connection commits at the end, or rolls back when something is raised.
             with self._connection:

@@ -183,10 +183,11 @@ def expiry(text: Mapping[str, str]) -> datetime | None:
 
 def json_body(request: Request) -> dict[str, Any]:
     """The JSON object of a request, whatever content type it claims."""
-    if (request.content_length or 0) > JSON_BYTES:
-        raise ApiError(BAD_INPUT, "the body is too long")
+    request.max_content_length = JSON_BYTES
     try:
-        body = json.loads(request.stream.read(JSON_BYTES))
+        body = json.loads(request.get_data())
+    except RequestEntityTooLarge as error:
+        raise ApiError(BAD_INPUT, "the body is too long") from error
     except (ClientDisconnected, OSError) as error:
         raise ApiError(BAD_INPUT, "the body is shorter than its Content-Length") from error
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cf_images.emulator.bodies import FileBodies, MemoryBodies
-from cf_images.emulator.database import Database, TakenError
+from cf_images.emulator.database import Database
 from cf_images.emulator.images import Images
 from cf_images.emulator.limits import BATCH_TOKEN_SECONDS, DEFAULT_BROWSER_TTL
 
@@ -82,10 +82,8 @@ class State:
         return _variant(row) if row else None
 
     def add_variant(self, variant: Variant, *, limit: int) -> bool:
-        """``False`` when there are ``limit`` already; raises :class:`TakenError`."""
+        """``False`` when there are ``limit`` already; raises ``TakenError``."""
         with self._database.transaction():
-            if self.variant(variant.name):
-                raise TakenError(variant.name)
             if len(self.variants()) >= limit:
                 return False
             self._write_variant(variant)

@@ -150,3 +150,28 @@ def test_a_data_folder_belongs_to_one_emulator(tmp_path: Path) -> None:
     with Emulator(data=tmp_path), pytest.raises(BlockingIOError, match="in use by another emulator"):
         Emulator(data=tmp_path)
     Emulator(data=str(tmp_path)).close()
+
+
+def test_what_a_killed_process_left_is_swept_away_at_the_start(tmp_path: Path) -> None:
+    incoming = tmp_path / "images" / "incoming"
+    incoming.mkdir(parents=True)
+    for path in (incoming / "half", incoming.parent / "0123"):
+        path.write_bytes(b"half an image")
+    with Emulator(data=tmp_path):
+        assert list(incoming.parent.rglob("*")) == [incoming]
+
+
+def test_a_json_body_may_arrive_in_pieces(account: Account) -> None:
+    emulator = account.emulator
+    body = b'{"browser_ttl": 7200}'
+    head = (
+        f"PATCH /client/v4/accounts/{emulator.account_id}/images/v1/config HTTP/1.1\r\nHost: a\r\n"
+        f"Authorization: Bearer {emulator.api_token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    address = ("127.0.0.1", int(emulator.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=10) as client, client.makefile("rb") as answer:
+        client.sendall(head.encode() + body[:10])
+        assert account("GET", "v1/stats").status_code == 200  # meanwhile the first piece is read
+        client.sendall(body[10:])
+        client.shutdown(socket.SHUT_WR)
+        assert answer.read().startswith(b"HTTP/1.1 200 ")
