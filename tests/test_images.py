@@ -277,9 +277,10 @@ def test_jpeg_without_a_frame_header_is_damaged(before: bytes) -> None:
 
 def test_gif_size_includes_a_first_frame_larger_than_the_screen() -> None:
     frame = b"," + struct.pack("<4HB", 5, 6, 70, 60, 0) + b"\x02\x02\x44\x01\x00"
-    data = b"GIF89a" + struct.pack("<HHBBB", 10, 100, 0, 0, 0) + frame + b";"
-    assert seen(data) == ("gif", 75, 100, 1)
-    assert get_image_dimensions(io.BytesIO(data)) == (75, 100)
+    for screen, size in (((10, 100), (75, 100)), ((100, 10), (100, 66))):
+        data = b"GIF89a" + struct.pack("<HHBBB", *screen, 0, 0, 0) + frame + b";"
+        assert seen(data) == ("gif", *size, 1)
+        assert get_image_dimensions(io.BytesIO(data)) == size
 
 
 def test_gif_size_ignores_later_frames_beyond_the_screen() -> None:
@@ -312,6 +313,7 @@ def test_webp_frames_behind_odd_chunks_are_counted() -> None:
     ]
     data = riff((b"VP8X", b"\x02" + bytes(3) + canvas), *chunks)
     assert seen(data) == ("webp", 100, 50, 2)
+    assert seen(data + b"ANMF") == ("webp", 100, 50, 2)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +375,7 @@ def test_heic_size_is_that_of_the_primary_item_not_of_tiles_or_previews(version:
 @pytest.mark.parametrize(
     "meta",
     [
-        [properties(extents(512, 512), extents(4032, 3024), extents(320, 240))],
+        [properties(extents(3500, 3400), extents(4032, 3024), extents(320, 240))],
         [primary(1), properties(extents(512, 512), extents(4032, 3024))],
         [properties(extents(512, 512), extents(4032, 3024), associations=associations((1, [1])))],
         [primary(9), properties(extents(512, 512), extents(4032, 3024), associations=associations((1, [1])))],
@@ -399,6 +401,13 @@ def test_heic_and_avif_are_told_apart_by_their_brands(brands: bytes, kind: str) 
 def test_brands_end_where_the_file_type_box_ends() -> None:
     data = box(b"ftyp", b"isom\0\0\0\0mp42") + b"avif" * 20
     assert "looks like a video" in refusal(lambda: seen(data))
+
+
+def test_heic_boxes_far_apart_and_in_any_order_are_found() -> None:
+    far = box(b"iloc", bytes(9_000))
+    ordered = box(b"hvcC", bytes(9_000)), extents(512, 512), extents(30, 20)
+    data = heif(primary(7), far, properties(*ordered, associations=far + associations((7, [3]))))
+    assert seen(data) == ("heic", 30, 20, 1)
 
 
 def test_heic_with_64_bit_and_open_ended_boxes_is_read() -> None:
