@@ -181,7 +181,7 @@ class Images(Mapping[str, StoredImage]):
         key = body.spool.keep()
         completed = self._database.row(
             "UPDATE image SET uploaded = ?, body = ?, filename = ?, content_type = ?, size = ?, digest = ?,"
-            " expires = NULL WHERE image_id = ? AND body IS NULL AND expires > ? RETURNING *",
+            " expires = NULL WHERE image_id = ? AND expires > ? RETURNING *",
             *self._body_columns(body, key),
             image_id,
             self._clock(),

@@ -238,6 +238,7 @@ def test_the_page_shows_what_is_stored_and_escapes_it(account: Account) -> None:
     page = account.http.get(account.emulator.url)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "script-src" not in page.headers["content-security-policy"]
+    assert "<dt>account ID</dt>" in page.text
     assert "<script>" not in page.text
     assert "<b>&#34;" not in page.text
     assert "by &lt;i&gt;" in page.text
