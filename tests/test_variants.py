@@ -219,6 +219,15 @@ class TestLocalURLs:
         url = "/shop/images/local/avatar/a%20b.jpg"
         assert replace_variant(url, "w=9") == "/shop/images/local/w=9/a%20b.jpg"
 
+    @pytest.mark.parametrize("app_name", ["shop", None])
+    def test_a_view_of_the_project_with_the_same_name_is_not_ours(
+        self, app_name: str | None, settings: Any
+    ) -> None:
+        own = [path("x/<str:variant>/<path:name>", lambda request: None, name="local_variant")]
+        patterns = [path("", include((own, app_name)))] if app_name else own
+        settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": patterns})
+        assert variant("/x/avatar/a.jpg", "w=9") == "/x/avatar/a.jpg"
+
 
 class TestWaitingURLs:
     """The address that an image has before Cloudflare has it."""
