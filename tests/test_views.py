@@ -21,6 +21,7 @@ from django.test import Client, RequestFactory
 from PIL import Image
 
 from cf_images import rendering, views
+from cf_images.exceptions import CloudflareImagesError, ImageExistsError, ImageNotFoundError
 from tests.pictures import picture
 
 PNG = picture(size=(640, 480))
@@ -495,6 +496,17 @@ def test_neither_answer_nor_log_has_token_or_account(
     assert relaxed.account_id not in shown
     ours = [record for record in caplog.records if record.name.startswith("cf_images")]
     assert relaxed.account_id not in "".join(record.getMessage() for record in ours)
+
+
+@pytest.mark.parametrize("error", [ImageNotFoundError, ImageExistsError, CloudflareImagesError])
+def test_an_answer_that_makes_no_sense_here_is_a_502_too(
+    error: type[CloudflareImagesError], browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def senseless(url: str) -> None:
+        raise error("Cloudflare says something else.")
+
+    monkeypatch.setattr(views, "_fetched", senseless)
+    assert "try again" in refusal(post(browser, "https://example.com/a.jpg"), 502)
 
 
 def test_an_error_of_another_kind_is_not_hidden(
