@@ -1,0 +1,40 @@
+"""Settings of the site; its database, its queue and its Cloudflare come as JSON from ``$CF_IMAGES_SITE``."""
+
+from __future__ import annotations
+
+import json
+import os
+
+SITE = json.loads(os.environ["CF_IMAGES_SITE"])
+
+if SITE["database"]["ENGINE"].endswith(".mysql"):
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
+
+SECRET_KEY = "only-for-benchmarks"
+DEBUG = False
+USE_TZ = True
+ROOT_URLCONF = "benchmarks.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {"default": SITE["database"]}
+HUEY = SITE["huey"]
+HASTE = SITE["haste"]
+INSTALLED_APPS = ["huey.contrib.djhuey", "cf_images", "benchmarks.site.apps.HasteConfig"]
+ENV_NAME = "benchmarks"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "cloudflare_images": {
+        "BACKEND": "cf_images.storage.CloudflareImagesStorage",
+        "OPTIONS": {"background": True, "timeout": 60 / HASTE, **SITE["options"]},
+    },
+}
+SILENCED_SYSTEM_CHECKS = ["cf_images.E011"]  # Cloudflare is an emulator here
+CF_IMAGES = {"UPLOAD_URL_SCHEMES": ("http", "https"), "UPLOAD_URL_LOCAL_HOSTS": ("127.0.0.1",)}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"cf_images": {"handlers": ["console"], "level": "INFO"}},
+}

@@ -1,0 +1,146 @@
+"""A process dies by ``SIGKILL`` at each point of the protocol, and another one takes up what it left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from benchmarks import servers
+from tests.pictures import picture
+
+pytestmark = pytest.mark.timeout(300)
+
+ROOT = Path(__file__).parent.parent.parent
+LEFT = """
+SELECT (SELECT COUNT(*) FROM cf_images_piece), COUNT(*), MAX(state), MAX(remote_id) FROM cf_images_upload
+"""
+
+
+class Site:
+    """Processes that share a SQLite file and an emulator."""
+
+    def __init__(self, folder: Path, emulator: Any) -> None:
+        self.path = folder / "site.sqlite3"
+        self.log = folder / "log"
+        options = ("account_id", "api_token", "account_hash", "api_url", "delivery_url")
+        site = {
+            "database": servers.sqlite(folder),
+            "huey": {"huey_class": "huey.MemoryHuey"},
+            "haste": 1,
+            "options": {name: getattr(emulator, name) for name in options},
+        }
+        settings = {"DJANGO_SETTINGS_MODULE": "benchmarks.site.settings", "CF_IMAGES_SITE": json.dumps(site)}
+        self._environment = {**os.environ, **settings}
+
+    def start(self, *module: str) -> subprocess.Popen[str]:
+        with self.log.open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *module],
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """With our tables, and the process that forks all others."""
+        with self.start("django", "migrate", "--verbosity=0") as migrate:
+            migrate.communicate()
+        self._empty = self.path.read_bytes()
+        with self.start("tests.background.crashing") as self._server:
+            yield self
+            self._server.communicate()
+
+    def reset(self) -> None:
+        """As it was when it was migrated."""
+        for left in self.path.parent.glob(f"{self.path.name}-*"):  # the log of a killed process
+            left.unlink()
+        self.path.write_bytes(self._empty)
+
+    def run(self, *job: str) -> int:
+        """The exit status of a new process, negative for a signal."""
+        assert self._server.stdin
+        assert self._server.stdout
+        self._server.stdin.write(json.dumps(job) + "\n")
+        self._server.stdin.flush()
+        status = int(self._server.stdout.readline() or 1)
+        assert status in (0, -signal.SIGKILL), self.log.read_text()
+        return status
+
+    def left(self) -> tuple[Any, ...]:
+        """Pieces, rows, the state and the remote ID of the one row."""
+        with closing(sqlite3.connect(self.path)) as database:
+            found: tuple[Any, ...] = database.execute(LEFT).fetchone()
+            return found
+
+
+@pytest.fixture(scope="module")
+def running_site(tmp_path_factory: pytest.TempPathFactory, cf_images_emulator_server: Any) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("site"), cf_images_emulator_server).running() as site:
+        yield site
+
+
+@pytest.fixture
+def site(running_site: Site, cf_images_emulator: Any) -> Site:
+    """Nobody has uploaded anything, and Cloudflare is empty."""
+    running_site.reset()
+    return running_site
+
+
+def crash_and_deliver(site: Site, point: str, kind: str) -> None:
+    assert site.run("crash", point, kind) == -signal.SIGKILL
+    assert site.run("deliver") == 0
+
+
+@pytest.mark.parametrize("point", ["row inserted", "bytes written"])
+def test_what_was_not_committed_leaves_nothing(site: Site, cf_images_emulator: Any, point: str) -> None:
+    crash_and_deliver(site, point, "public")
+    assert site.left() == (0, 0, None, None)
+    assert not cf_images_emulator.requests
+
+
+@pytest.mark.parametrize(
+    ("point", "kind"),
+    [
+        ("commit", "public"),
+        ("claim", "public"),
+        ("POST sent", "public"),
+        ("answer read", "public"),
+        ("within settling", "public"),
+        ("settled", "public"),
+        ("claim", "private"),
+        ("POST sent", "private"),
+        ("reservation answered", "private"),
+        ("reservation written", "private"),
+        ("file answer read", "private"),
+        ("within settling", "private"),
+        ("settled", "private"),
+    ],
+)
+def test_committed_image_arrives_once(site: Site, cf_images_emulator: Any, point: str, kind: str) -> None:
+    crash_and_deliver(site, point, kind)
+    (image,) = cf_images_emulator.images.values()
+    assert hashlib.sha256(image.body).digest() == hashlib.sha256(picture()).digest()
+    assert image.require_signed_urls is (kind == "private")
+    assert site.left() == (0, 1, "stored", image.image_id)
+
+
+@pytest.mark.parametrize("point", ["DELETE sent", "DELETE answer read", "deleted"])
+def test_deleted_image_is_gone(site: Site, cf_images_emulator: Any, point: str) -> None:
+    crash_and_deliver(site, point, "deleted")
+    assert not cf_images_emulator.images
+    assert site.left() == (0, 0, None, None)
