@@ -1,0 +1,45 @@
+"""A worker killed over and over and a Cloudflare that fails: nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from benchmarks import chaos, servers
+
+pytestmark = pytest.mark.timeout(900)  # under two minutes where nobody else works
+
+
+def reachable(*ports: int) -> pytest.MarkDecorator:
+    missing = [str(port) for port in ports if not servers.answers(port)]
+    return pytest.mark.skipif(bool(missing), reason=f"no server answers on port {', '.join(missing)}")
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        pytest.param(chaos.on_sqlite, id="SQLite and SqliteHuey"),
+        pytest.param(
+            chaos.on_servers,
+            id="PostgreSQL and Redis",
+            marks=reachable(servers.POSTGRESQL, servers.REDIS),
+        ),
+    ],
+)
+def test_nothing_is_lost_or_doubled(
+    site: Callable[[chaos.Plan], dict[str, Any]], capsys: pytest.CaptureFixture[str], request: Any
+) -> None:
+    plan = chaos.Plan(patience=600)
+    found = site(plan)
+    with capsys.disabled():
+        said = ", ".join(f"{name} {figure}" for name, figure in found.items())
+        sys.stdout.write(f"\n{request.node.callspec.id}: {said}\n")
+    harm = ("lost", "different", "doubled", "unknown", "pending", "undead", "pieces")
+    assert {name: found[name] for name in harm} == dict.fromkeys(harm, 0)
+    assert found["uploads"] == plan.uploads
+    assert found["kill -9"] >= 20
+    assert found["rows held when killed"] >= plan.kills, "the kills must hit workers that work"
+    assert found["attempts"] > plan.uploads
