@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cf_images.client.answers import Answer, NoAnswer, error_of, result_of
@@ -30,7 +30,7 @@ class Call(Generic[T]):
     read: Callable[[Any], T]
     repeatable: bool
     unclear: bool = False
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
 
     def backoff(self, error: Exception) -> bool | float:
         """Whether another attempt may follow this error, or after how many seconds: stamina's hook."""
@@ -44,6 +44,7 @@ class Call(Generic[T]):
 
     def attempt(self) -> T:
         """Send once; the answer as ``read`` has it, or one of our errors."""
+        self.began = self.began or time.monotonic()
         outcome = exchange(self.request)
         if isinstance(outcome, Download):
             return self.read(outcome)

@@ -185,13 +185,13 @@ class ProcessClient(httpx.Client):
 
     def tidy(self) -> None:
         """Take the connections of dropped answers out of the pool."""
-        while self._dropped:
-            try:
+        try:
+            while True:
                 response = self._dropped.popleft()
-            except IndexError:  # another thread was faster
-                return
-            response.close()
-            self.release(response)
+                response.close()
+                self.release(response)
+        except IndexError:  # none left; asking first would race with other threads
+            pass
 
     def abandon(self) -> None:
         """Let go of connections that belong to the parent process."""

@@ -43,8 +43,11 @@ def test_a_slow_answer_is_cut_off(serve: Callable[..., Host], client_of: Any, be
         client.details("one")
 
 
-def test_a_host_that_takes_a_file_slowly_is_cut_off(serve: Callable[..., Host], client_of: Any) -> None:
-    client = client_of(serve(deaf), timeout=TIMEOUT, retry=False)
+@pytest.mark.parametrize("behavior", [silent, deaf], ids=["not at all", "slowly"])
+def test_a_host_that_does_not_take_a_file_is_cut_off(
+    serve: Callable[..., Host], client_of: Any, behavior: Any
+) -> None:
+    client = client_of(serve(behavior), timeout=TIMEOUT, retry=False)
     with pytest.raises(CloudflareUnavailableError, match="no complete answer"):
         client.upload(io.BytesIO(PNG + bytes(20_000_000)), image_id="one")
 

@@ -185,13 +185,20 @@ def test_a_child_forgets_its_parents_connections(serve: Callable[..., Host], cli
     connection._after_fork_in_child()  # a grandchild that never made a request
 
 
+ENDING = """
+import atexit, sys
+atexit.register(lambda: connection._client is None or print("left open", file=sys.stderr))  # runs last
+from cf_images.client import CloudflareImagesClient, connection
+
+client = CloudflareImagesClient("account", "token", api_url=sys.argv[1])
+client.details("one")
+half_read = client.download("two")
+"""
+
+
 def test_connections_are_closed_when_the_process_ends(serve: Callable[..., Host]) -> None:
     server = serve(echoing)
-    code = (
-        "import sys; from cf_images.client import CloudflareImagesClient as C;"
-        "c = C('a', 't', api_url=sys.argv[1]); c.details('x'); d = c.download('y')"
-    )
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", code, server.url]
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", ENDING, server.url]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -167,7 +166,7 @@ def test_a_rate_limit_that_does_not_end_soon_is_raised_at_once(
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Time that passes only in pauses, and where a test says so; the pauses are noted."""
-    state = SimpleNamespace(now=time.monotonic(), pauses=[])
+    state = SimpleNamespace(now=1000.0, pauses=[])
 
     def sleep(seconds: float) -> None:
         state.pauses.append(seconds)
@@ -182,11 +181,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_a_retry_begins_after_what_cloudflare_asks_for(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, clock: SimpleNamespace
 ) -> None:
-    limited = [httpx.Response(429, headers={"Retry-After": str(seconds)}) for seconds in (7, 2, 2)]
+    limited = [httpx.Response(429, headers={"Retry-After": str(seconds)}) for seconds in (7, 3, 1)]
     answers(cloudflare, *limited)
     with pytest.raises(RateLimitedError):
         client.details("one")
-    assert clock.pauses == [7.0, 2.0]
+    assert clock.pauses == [7.0, 3.0]
 
 
 def test_no_retry_begins_later_than_ten_seconds_after_the_call(
@@ -205,6 +204,22 @@ def test_no_retry_begins_later_than_ten_seconds_after_the_call(
         client.details("one")
     assert len(began) == 3
     assert began[-1] <= 10
+
+
+def test_settling_a_lost_answer_begins_no_later(
+    client: CloudflareImagesClient, cloudflare: respx.MockRouter, clock: SimpleNamespace
+) -> None:
+    replies = [httpx.Response(502), EXISTS, httpx.Response(502)]
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        clock.now += 4
+        return replies.pop(0)
+
+    cloudflare.route(url__regex=".*").mock(side_effect=reply)
+    with pytest.raises(CloudflareUnavailableError):
+        upload(client, image_id="one")
+    assert not replies
+    assert len(cloudflare.calls) == 3
 
 
 def test_our_own_pauses_are_short_and_grow(

@@ -18,6 +18,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import InMemoryUploadedFile
 
 from cf_images.client import CloudflareImagesClient
+from cf_images.client.door import _Pieces
 from cf_images.exceptions import CloudflareImagesError, ImageRejectedError
 
 from .hosts import PNG, Host, answering, failure, success
@@ -377,6 +378,11 @@ def test_an_upload_of_ten_megabytes_needs_little_memory(
         tracemalloc.stop()
     assert received.is_set()
     assert peak < 2 * MIB
+
+
+def test_a_form_is_sent_in_few_pieces() -> None:
+    parts = [b"--boundary", b"name", b"value", bytes(65536), bytes(65536), b"--", bytes(1000), b"--"]
+    assert [len(piece) for piece in _Pieces(parts)] == [19 + 65536, 65536, 1004]
 
 
 def test_a_refusal_in_the_middle_of_an_upload_is_read(serve: Callable[..., Host], client_of: Any) -> None:
