@@ -73,7 +73,7 @@ def _tried(*, loop: bool) -> bool:
 def _progress() -> Iterator[Callable[[], object]]:
     """A bar on a terminal, where tqdm is installed; else nothing."""
     try:
-        from tqdm import tqdm  # type: ignore[import-untyped]  # a convenience, no dependency
+        from tqdm import tqdm  # a convenience, no dependency
     except ImportError:
         yield lambda: None
         return
