@@ -1,4 +1,4 @@
-"""One process of the site: ``emulator``, ``visitors``, ``sweep``, ``claim``, ``audit``, or as of ``manage.py``.
+"""A process of the site: ``emulator``, ``visitors``, ``sweep``, ``claim``, ``audit``, or as of ``manage.py``.
 
 Standard input is a pipe from whoever started it: when that ends, however it does, so does this.
 """

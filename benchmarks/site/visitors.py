@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import sys
 import time
 
@@ -65,10 +66,12 @@ def sweep(seconds: str) -> None:
         time.sleep(float(seconds))
 
 
-def claim(begin_at: str) -> None:
-    """Claim all that is due, from the moment ``begin_at`` (seconds since 1970); tell which rows it got."""
+def claim(signal: str) -> None:
+    """Say when ready; once there is a file ``signal``, claim all that is due, and tell which rows it got."""
     connection.ensure_connection()
-    time.sleep(max(0, float(begin_at) - time.time()))
+    _say(ready=True)
+    while not os.path.exists(signal):
+        time.sleep(0.001)
     claimed = []
     while rows := claims.candidates([ALIAS]):
         claimed += [row.pk for row in rows if claims.claim(row.pk)]
