@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-NAMES = ("imports", "addresses", "rendering", "saving", "memory")
+NAMES = ("imports", "addresses", "rendering", "saving", "memory", "emulator")
 
 
 def main() -> None:
