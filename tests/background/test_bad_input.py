@@ -1,0 +1,104 @@
+"""What projects and queues do to us that nobody should: none of it loses bytes, none loops."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, connections, transaction
+
+from cf_images.background import worker
+from cf_images.client import CloudflareImagesClient
+from cf_images.models import Piece, State, Upload
+from tests.background.conftest import Clock, deliver_to, work
+from tests.pictures import picture
+
+Accept = Callable[..., Upload]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_savepoint_that_is_rolled_back_takes_its_image_with_it(
+    accept: Accept, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[int | None] = []
+    monkeypatch.setattr("cf_images.background.staging.ring", rung.append)
+    with transaction.atomic():
+        kept = accept()
+        with transaction.atomic():
+            accept()
+            transaction.set_rollback(True)
+    assert rung == [kept.pk]
+    assert [row.pk for row in Upload.objects.all()] == [kept.pk]
+    assert {piece.upload_id for piece in Piece.objects.all()} == {kept.pk}
+    work()
+    assert list(cloudflare.images) == [kept.name]
+
+
+@pytest.fixture
+def small_database() -> Iterator[None]:
+    """A database that takes no values of more than 100 KB."""
+    connection.ensure_connection()
+    before = connection.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+    yield
+    connection.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_that_refuses_the_bytes_takes_no_row_either(
+    small_database: None, accept: Accept, cloudflare: Any
+) -> None:
+    with pytest.raises(DatabaseError, match="too big"):
+        accept(picture("JPEG").ljust(200_000, b"\0"))
+    assert not Upload.objects.exists()
+    small = accept(picture("JPEG"))
+    work()
+    assert list(cloudflare.images) == [small.name]
+
+
+@pytest.mark.django_db
+def test_token_revoked_between_two_images_keeps_the_others(
+    accept: Accept, cloudflare: Any, settings: Any, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [accept() for _ in range(3)]
+    assert worker.deliver_one()
+    deliver_to(settings, cloudflare, api_token="revoked")
+    work()
+    assert Upload.objects.filter(state=State.PENDING).count() == 2
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    deliver_to(settings, cloudflare)
+    assert work() == 0, "the gate is shut for five minutes"
+    clock.advance(minutes=6)
+    work()
+    assert sorted(cloudflare.images) == sorted(row.name for row in rows)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_message_that_two_workers_get_is_worked_on_by_one(
+    accept: Accept, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = accept()
+    uploading, finish = threading.Event(), threading.Event()
+    send = CloudflareImagesClient.upload
+
+    def slow(client: Any, *args: Any, **options: Any) -> Any:
+        uploading.set()
+        assert finish.wait(60)
+        return send(client, *args, **options)
+
+    def first() -> None:
+        worker.deliver(row.pk)
+        connections.close_all()
+
+    monkeypatch.setattr(CloudflareImagesClient, "upload", slow)
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert uploading.wait(60)
+    tried = worker.deliver(row.pk)
+    finish.set()
+    thread.join()
+    assert tried == 0
+    assert len(cloudflare.requests) == 1
+    assert list(cloudflare.images) == [row.name]
