@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import chaos, servers
 
-pytestmark = pytest.mark.timeout(900)  # under two minutes where nobody else works
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]  # under two minutes where nobody else works
 
 
 def reachable(*ports: int) -> pytest.MarkDecorator:
