@@ -14,7 +14,7 @@ import pytest
 from huey import MemoryHuey, RedisHuey
 from huey.contrib import djhuey
 
-from cf_images.background import bell, huey_bell, sweeper, timing
+from cf_images.background import bell, deliver, huey_bell, sweeper, timing
 from cf_images.models import Upload
 from tests.background.conftest import Clock
 
@@ -163,14 +163,24 @@ def test_sweeper_stops_when_nobody_hears(accept: Accept, settings: Any, rung: An
 def test_worker_with_more_to_do_rings_for_another(
     accept: Accept, rung: list[int | None], cloudflare: Any
 ) -> None:
-    from cf_images.background import deliver
-
     rows = [accept() for _ in range(12)]
     rung.clear()
     assert deliver(rows[0].pk) == 10
     assert rung == [None]
     assert deliver() == 2
     assert rung == [None]
+
+
+def test_djangos_tasks_are_a_queue(accept: Accept, cloudflare: Any, settings: Any) -> None:
+    tasks = pytest.importorskip("django.tasks", reason="this Django has no Tasks")
+    settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend"}}
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "tests.background.django_tasks.ring"}
+    row = accept()
+    bell.bell()(row.pk)  # again: each thread has a backend of its own, and save() rings in another
+    (result,) = tasks.default_task_backend.results
+    assert result.args == [row.pk]
+    result.task.func(*result.args)
+    assert row.name in cloudflare.images
 
 
 def test_huey_is_never_imported_where_it_is_not_installed() -> None:
