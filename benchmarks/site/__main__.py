@@ -1,4 +1,4 @@
-"""A process of the site: ``emulator``, ``visitors``, ``sweep``, ``claim``, ``audit``, or as of ``manage.py``.
+"""A process of the site: see the modules beside this one, or a command of ``manage.py``.
 
 Standard input is a pipe from whoever started it: when that ends, however it does, so does this.
 """
@@ -31,6 +31,11 @@ def main() -> None:
         from benchmarks.site import visitors
 
         getattr(visitors, command)(*arguments)
+    elif command == "measure":
+        django.setup()
+        from benchmarks.site import measuring
+
+        print(json.dumps(getattr(measuring, arguments[0])(*arguments[1:])))
     else:
         execute_from_command_line(["manage.py", command, *arguments])
 

@@ -22,13 +22,15 @@ HUEY = SITE["huey"]
 HASTE = SITE["haste"]
 INSTALLED_APPS = ["huey.contrib.djhuey", "cf_images", "benchmarks.site.apps.HasteConfig"]
 ENV_NAME = "benchmarks"
+_OPTIONS = {"timeout": 60 / HASTE, **SITE["options"]}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     "cloudflare_images": {
         "BACKEND": "cf_images.storage.CloudflareImagesStorage",
-        "OPTIONS": {"background": True, "timeout": 60 / HASTE, **SITE["options"]},
+        "OPTIONS": {"background": True, **_OPTIONS},
     },
+    "direct": {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": _OPTIONS},
 }
 SILENCED_SYSTEM_CHECKS = ["cf_images.E011"]  # Cloudflare is an emulator here
 CF_IMAGES = {"UPLOAD_URL_SCHEMES": ("http", "https"), "UPLOAD_URL_LOCAL_HOSTS": ("127.0.0.1",)}
