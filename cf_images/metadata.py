@@ -22,7 +22,9 @@ def described(info: ImageInfo, filename: str, metadata: Mapping[str, Any]) -> di
     project's own metadata leave no room for the rest.
     """
     facts: dict[str, Any] = {"size": info.size, "width": info.width, "height": info.height}
-    facts |= {"token": secrets.token_hex(8), "filename": filename[:255]}
+    # PostgreSQL's JSON takes no NUL, and nobody's JSON half a surrogate pair.
+    printable = "".join(character for character in filename if character.isprintable())
+    facts |= {"token": secrets.token_hex(8), "filename": printable[:255]}
     complete = {**metadata, FACTS: facts}
     while (excess := len(json.dumps(complete)) - _METADATA_BYTES) > 0:
         if not facts["filename"]:

@@ -256,6 +256,10 @@ class TestWhatIsSent:
         name = images.save("x.png", ContentFile(PNG, name="日" * 400 + ".png"))
         assert cloudflare.images[name].metadata["cf_images"]["filename"].startswith("日日日")
 
+    def test_a_file_name_is_cleaned_of_what_a_database_refuses(self, images: Any, cloudflare: Any) -> None:
+        name = images.save("x.png", ContentFile(PNG, name="ja\0ne\n\ud800.png"))
+        assert cloudflare.images[name].metadata["cf_images"]["filename"] == "jane.png"
+
     def test_metadata_that_leave_no_room_are_refused_before_a_request(
         self, cloudflare: Any, settings: Any
     ) -> None:
