@@ -173,7 +173,8 @@ class Download:
         """The connection is in the pool again, perhaps already another thread's: hands off."""
         self._open = False
         self._client.release(self._response)
-        if self._received != self.size if self.size else not self._received:
+        complete = self._received == self.size if self.size else self._received > 0
+        if not complete:
             self._broken = f"it ended after {self._received} bytes"
 
 

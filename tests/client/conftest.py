@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import respx
 import stamina
@@ -26,6 +29,18 @@ TOKEN = "tok-en_Very.Secret123"  # opens nothing
 def _no_pauses() -> Iterator[None]:
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
+
+
+@cache
+def _trust(certificates: str | None, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    return make()
+
+
+@pytest.fixture(autouse=True)
+def _certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading them takes longer than most of these tests."""
+    make = httpx.create_ssl_context
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: _trust(os.environ.get("SSL_CERT_FILE"), make))
 
 
 @pytest.fixture(autouse=True)
@@ -58,34 +73,26 @@ def serve() -> Iterator[Callable[..., Host]]:
         connection.close()  # before the servers: their threads wait for the end of their connections
 
 
-@pytest.fixture
-def server_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """What a server for ``https://localhost`` needs; the client trusts it through ``SSL_CERT_FILE``."""
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for ``localhost`` that nobody vouches for, with its key."""
     if not (openssl := shutil.which("openssl")):
         pytest.skip("openssl is not installed")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *(
-                openssl,
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=localhost",
-            ),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = "-addext subjectAltName=DNS:localhost"
+    command = [openssl, *options.split(), *names.split(), "-keyout", path, "-out", path.with_suffix(".crt")]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
+@pytest.fixture
+def server_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """What a server for ``https://localhost`` needs; the client trusts it through ``SSL_CERT_FILE``."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate)
     return context
 
 

@@ -57,6 +57,14 @@ def test_a_failure_keeps_the_connection(serve: Callable[..., Host], client_of: A
     assert server.connections == 1
 
 
+def test_cookies_are_not_sent_back(serve: Callable[..., Host], client_of: Any) -> None:
+    reply = answer(200, '{"success": true, "result": {"id": "one"}}', Set_Cookie="__cf_bm=account; Path=/")
+    server = serve(answering(reply))
+    for _ in range(2):
+        client_of(server).details("one")
+    assert b"cookie" not in server.requests[1].lower()
+
+
 def test_a_download_read_to_its_end_keeps_the_connection(serve: Callable[..., Host], client_of: Any) -> None:
     server = serve(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsome"))
     for _ in range(3):
