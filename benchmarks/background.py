@@ -21,7 +21,9 @@ _BACKGROUND, _DIRECT = "cloudflare_images", "direct"
 def main() -> None:
     """Print one table, a column for each database."""
     columns: dict[str, dict[str, str]] = {"SQLite, SqliteHuey": _measure("sqlite")}
-    if servers.answers(servers.POSTGRESQL) and servers.answers(servers.REDIS):
+    if refusal := servers.refusal("PostgreSQL", "Redis"):
+        print(f"{refusal}\n")
+    else:
         columns["PostgreSQL, Redis"] = _measure("servers")
     first, *_ = columns.values()
     table(("", *columns), [(row, *(found[row] for found in columns.values())) for row in first])

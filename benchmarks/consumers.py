@@ -20,8 +20,8 @@ _PATIENCE = 900
 
 def main() -> None:
     """Print one row for each number of consumers."""
-    if not (servers.answers(servers.POSTGRESQL) and servers.answers(servers.REDIS)):
-        print("PostgreSQL and Redis do not answer on this machine.")
+    if refusal := servers.refusal("PostgreSQL", "Redis"):
+        print(refusal)
         return
     rows = [_measure(consumers=1, images=500), _measure(consumers=4, images=2000)]
     table(

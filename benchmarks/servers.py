@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-POSTGRESQL, MARIADB, REDIS = 5432, 3306, 6379
 _HOST = "127.0.0.1"
-_REDIS_DATABASE = 9
+_REDIS = f"redis://{_HOST}:6379/9"
 
 
-def answers(port: int) -> bool:
-    """Whether a server listens on this port of this machine."""
-    try:
-        with socket.create_connection((_HOST, port), timeout=2):
-            return True
-    except OSError:
-        return False
+def refusal(*names: str) -> str:
+    """Why one of ``PostgreSQL``, ``MariaDB`` and ``Redis`` cannot be used here; empty when all can."""
+    for name in names:
+        try:
+            _CONNECT[name]().close()
+        except Exception as error:  # noqa: BLE001  # each driver has its own, and may not be installed
+            return f"{name} cannot be used: {str(error).strip().splitlines()[0]}"
+    return ""
 
 
 def sqlite(folder: Path) -> dict[str, Any]:
@@ -39,10 +38,8 @@ def sqlite(folder: Path) -> dict[str, Any]:
 @contextmanager
 def postgresql() -> Iterator[dict[str, Any]]:
     """``DATABASES["default"]``: a new database, dropped at the end; the user ``postgres`` is trusted."""
-    import psycopg
-
     name = _name()
-    with psycopg.connect(host=_HOST, user="postgres", dbname="postgres", autocommit=True) as server:
+    with _postgresql() as server:
         server.execute(f"CREATE DATABASE {name}")
         try:
             yield {
@@ -58,10 +55,8 @@ def postgresql() -> Iterator[dict[str, Any]]:
 @contextmanager
 def mariadb() -> Iterator[dict[str, Any]]:
     """``DATABASES["default"]``: a new database, dropped at the end; ``root`` has no password."""
-    import pymysql
-
     name = _name()
-    with pymysql.connect(host=_HOST, user="root", autocommit=True) as server, server.cursor() as cursor:
+    with _mariadb() as server, server.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         try:
             yield {"ENGINE": "django.db.backends.mysql", "HOST": _HOST, "USER": "root", "NAME": name}
@@ -77,16 +72,37 @@ def sqlite_huey(folder: Path) -> dict[str, Any]:
 @contextmanager
 def redis_huey() -> Iterator[dict[str, Any]]:
     """``HUEY``: a queue with a name of its own, whose keys are deleted at the end."""
-    import redis
-
-    name, url = _name(), f"redis://{_HOST}:{REDIS}/{_REDIS_DATABASE}"
+    name = _name()
     try:
-        yield {"huey_class": "huey.RedisHuey", "name": name, "url": url}
+        yield {"huey_class": "huey.RedisHuey", "name": name, "url": _REDIS}
     finally:
-        with redis.Redis.from_url(url) as server:
+        with _redis() as server:
             if keys := list(server.scan_iter(f"*{name}*")):
                 server.delete(*keys)
 
 
 def _name() -> str:
     return f"cfimages{secrets.token_hex(6)}"
+
+
+def _postgresql() -> Any:
+    import psycopg
+
+    return psycopg.connect(host=_HOST, user="postgres", dbname="postgres", autocommit=True, connect_timeout=5)
+
+
+def _mariadb() -> Any:
+    import pymysql
+
+    return pymysql.connect(host=_HOST, user="root", autocommit=True, connect_timeout=5)
+
+
+def _redis() -> Any:
+    import redis
+
+    server = redis.Redis.from_url(_REDIS, socket_connect_timeout=5)
+    server.ping()
+    return server
+
+
+_CONNECT = {"PostgreSQL": _postgresql, "MariaDB": _mariadb, "Redis": _redis}

@@ -13,9 +13,9 @@ from benchmarks import chaos, servers
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]  # under two minutes where nobody else works
 
 
-def reachable(*ports: int) -> pytest.MarkDecorator:
-    missing = [str(port) for port in ports if not servers.answers(port)]
-    return pytest.mark.skipif(bool(missing), reason=f"no server answers on port {', '.join(missing)}")
+def needs(*names: str) -> pytest.MarkDecorator:
+    refusal = servers.refusal(*names)
+    return pytest.mark.skipif(bool(refusal), reason=refusal)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def reachable(*ports: int) -> pytest.MarkDecorator:
         pytest.param(
             chaos.on_servers,
             id="PostgreSQL and Redis",
-            marks=reachable(servers.POSTGRESQL, servers.REDIS),
+            marks=needs("PostgreSQL", "Redis"),
         ),
     ],
 )

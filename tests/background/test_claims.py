@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import servers
 from benchmarks.processes import Site
-from tests.background.test_chaos import reachable
+from tests.background.test_chaos import needs
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -36,8 +36,8 @@ def mariadb(_: Path) -> AbstractContextManager[dict[str, Any]]:
     "database",
     [
         sqlite,
-        pytest.param(postgresql, marks=reachable(servers.POSTGRESQL)),
-        pytest.param(mariadb, marks=reachable(servers.MARIADB)),
+        pytest.param(postgresql, marks=needs("PostgreSQL")),
+        pytest.param(mariadb, marks=needs("MariaDB")),
     ],
 )
 def test_each_row_is_claimed_once(
