@@ -16,10 +16,6 @@ from cf_images.metadata import FACTS, token_of
 from cf_images.models import Upload
 
 
-class ForeignImageError(ImageRejectedError):
-    """Our ID is taken by an image that is not ours; no repetition mends that."""
-
-
 def is_ours(image: Image, upload: Upload) -> bool:
     """Whether the image carries the token of this very upload."""
     return bool(upload.token) and token_of(image.metadata) == upload.token
@@ -45,7 +41,8 @@ def look(claim: Claim, client: CloudflareImagesClient) -> Image | None:
             code=error.code,
         ) from None
     if not is_ours(image, claim.upload):
-        raise ForeignImageError(f"Cloudflare has another image under the ID {image.id}.", code=5409)
+        # no repetition mends that
+        raise ImageRejectedError(f"Cloudflare has another image under the ID {image.id}.", code=5409)
     return image
 
 
