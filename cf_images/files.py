@@ -67,6 +67,7 @@ class _Original(io.RawIOBase):
         self._held: IO[bytes] = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115  # closed with us
         self._held_size = 0
         self._complete = False
+        self._failure: CloudflareImagesError | None = None
         self._position = 0
 
     def readable(self) -> bool:
@@ -108,11 +109,13 @@ class _Original(io.RawIOBase):
 
     def _fetch_until(self, end: int | None) -> None:
         """Hold the first ``end`` bytes, or all of them."""
+        if self._failure:  # a second read must not take the torn end for the end of the image
+            raise self._failure
         while not self._complete and (end is None or self._held_size < end):
             try:
                 chunk = next(self._chunks, None)
-            except CloudflareImagesError:
-                self.close()  # a second read must not take the torn end for the end of the image
+            except CloudflareImagesError as error:
+                self._failure = error
                 raise
             if chunk is None:
                 self._complete = True

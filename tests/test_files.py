@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile, File
 
+from cf_images import images
 from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
 from cf_images.files import CloudflareImagesFile, downloaded, from_start
 
@@ -116,10 +117,14 @@ def test_write_modes_are_refused() -> None:
 
 def test_a_torn_download_is_an_error_and_never_a_short_image() -> None:
     with opened(FakeDownload(breaks_at=50_000)) as file:
-        with pytest.raises(CloudflareUnavailableError):
-            file.read()
-        with pytest.raises(ValueError, match="closed"):
-            file.read()
+        for _ in range(2):
+            with pytest.raises(CloudflareUnavailableError):
+                file.read()
+
+
+def test_reading_the_head_of_a_torn_download_says_so() -> None:
+    with pytest.raises(CloudflareUnavailableError), downloaded(FakeDownload(breaks_at=0)) as file:
+        images.inspect(file)
 
 
 def test_an_upload_begins_at_the_first_byte_and_the_file_stays_where_it_was() -> None:

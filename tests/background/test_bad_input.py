@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from cf_images.background import worker
+from cf_images.background import upload_from_url, worker
 from cf_images.client import CloudflareImagesClient
 from cf_images.models import Piece, State, Upload
 from tests.background.conftest import Clock, deliver_to, work
@@ -102,3 +102,25 @@ def test_message_that_two_workers_get_is_worked_on_by_one(
     assert tried == 0
     assert len(cloudflare.requests) == 1
     assert list(cloudflare.images) == [row.name]
+
+
+@pytest.mark.django_db
+def test_image_whose_head_cannot_be_read_back_is_stored_all_the_same(
+    cloudflare: Any, source: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CF_IMAGES = {
+        **settings.CF_IMAGES,
+        "UPLOAD_URL_SCHEMES": ["http"],
+        "UPLOAD_URL_LOCAL_HOSTS": ["127.0.0.1"],
+    }
+    download = CloudflareImagesClient.download
+
+    def torn(client: Any, image_id: str) -> Any:
+        cloudflare.faults.plan("cut")
+        return download(client, image_id)
+
+    monkeypatch.setattr(CloudflareImagesClient, "download", torn)
+    name = upload_from_url(source)
+    assert work() == 1
+    row = Upload.objects.get(name=name)
+    assert (row.state, row.size, row.last_error) == (State.STORED, None, "")
