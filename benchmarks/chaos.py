@@ -60,13 +60,12 @@ LONG = Plan(uploads=2000, faulty=0.5, kills=100, patience=1800)
 def main() -> None:
     """Print the figures for SQLite, and for PostgreSQL with Redis where they answer."""
     plan = LONG if "--long" in sys.argv else Plan()
-    columns: dict[str, dict[str, Any]] = {"SQLite, SqliteHuey": on_sqlite(plan)}
+    table(("", "SQLite, SqliteHuey"), list(on_sqlite(plan).items()))
+    print(flush=True)
     if refusal := servers.refusal("PostgreSQL", "Redis"):
-        print(f"{refusal}\n")
+        print(refusal)
     else:
-        columns["PostgreSQL, Redis"] = on_servers(plan)
-    first, *_ = columns.values()
-    table(("", *columns), [(row, *(found[row] for found in columns.values())) for row in first])
+        table(("", "PostgreSQL, Redis"), list(on_servers(plan).items()))
 
 
 def on_sqlite(plan: Plan) -> dict[str, Any]:
