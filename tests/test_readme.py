@@ -18,6 +18,7 @@ from cf_images import conf, exceptions
 from tests.pictures import picture
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(conf.__file__).parent  # where it is installed
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 PYTHON = [block for language, block in BLOCKS if language == "python"]
@@ -153,7 +154,7 @@ def test_every_flat_name_is_in_the_readme() -> None:
 
 
 def test_every_check_is_in_the_readme_and_the_other_way_round() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "cf_images").rglob("*.py"))
+    sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     described = set(re.findall(r"`(cf_images\.[EWI]\d{3})`", README))
     assert described == set(re.findall(r'"(cf_images\.[EWI]\d{3})"', sources))
 
@@ -172,7 +173,7 @@ def test_every_error_is_in_the_readme_with_its_status() -> None:
 def test_every_command_exists() -> None:
     assert "cf_images" in get_commands()
     for subcommand in re.findall(r"manage\.py cf_images (\w+)", README):
-        assert (ROOT / f"cf_images/management/subcommands/{subcommand}.py").exists(), subcommand
+        assert (PACKAGE / f"management/subcommands/{subcommand}.py").exists(), subcommand
 
 
 def test_the_two_commands_are_those_of_dev_py() -> None:
