@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import InvalidStorageError, Storage, storages
+from django.db.models import QuerySet
 
 from cf_images.background.database import uploads
-from cf_images.models import MOVING
+from cf_images.models import MOVING, Upload
 
 logger = logging.getLogger("cf_images.background")
 
@@ -35,19 +36,20 @@ class Target:
 
 
 def targets() -> dict[str, Target]:
-    """By alias, all that can be used; what cannot is complained about once per process."""
+    """By alias, all that can be used; if images wait for one that cannot, that is logged once per process."""
     found = {}
     for alias in settings.STORAGES:
         try:
             found[alias] = _target(alias)
         except (InvalidStorageError, ImproperlyConfigured) as error:
-            complain(alias, str(error))
+            if _waiting().filter(storage=alias).exists():  # others, as for static files, are not our concern
+                complain(alias, str(error))
     return found
 
 
 def stranded() -> list[str]:
     """The aliases of rows that wait for a storage which is not in the settings."""
-    waiting = uploads().filter(state__in=MOVING).values_list("storage", flat=True).distinct()
+    waiting = _waiting().values_list("storage", flat=True).distinct()
     return sorted(set(waiting) - targets().keys())
 
 
@@ -56,6 +58,10 @@ def complain(alias: str, problem: str) -> None:
     if alias not in _complained:
         _complained.add(alias)
         logger.error("Images wait for the storage %r, which cannot be used: %s", alias, problem)
+
+
+def _waiting() -> QuerySet[Upload]:
+    return uploads().filter(state__in=MOVING)
 
 
 def _target(alias: str) -> Target:

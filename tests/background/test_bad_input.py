@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from cf_images.background import upload_from_url, worker
+from cf_images.background import targets, upload_from_url, worker
 from cf_images.client import CloudflareImagesClient
 from cf_images.models import Piece, State, Upload
 from tests.background.conftest import Clock, deliver_to, work
@@ -124,3 +124,20 @@ def test_image_whose_head_cannot_be_read_back_is_stored_all_the_same(
     assert work() == 1
     row = Upload.objects.get(name=name)
     assert (row.state, row.size, row.last_error) == (State.STORED, None, "")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wanted", [False, True])
+def test_storage_that_cannot_be_made_is_named_only_where_images_wait_for_it(
+    accept: Accept, cloudflare: Any, settings: Any, caplog: pytest.LogCaptureFixture, *, wanted: bool
+) -> None:
+    row = accept()
+    if wanted:
+        Upload.objects.update(storage="broken")
+    settings.STORAGES = {**settings.STORAGES, "broken": {"BACKEND": "nowhere.Storage"}}
+    targets._complained.clear()
+    for _ in range(2):
+        work()
+    assert [record.levelname for record in caplog.records].count("ERROR") == wanted
+    row.refresh_from_db()
+    assert row.state == (State.PENDING if wanted else State.STORED)
