@@ -36,6 +36,8 @@ STORAGE_OPTIONS: Mapping[str, Option] = {
     "variant": Option(default="public"),
     "background": Option(default=False, types=(bool,)),
     "require_signed_urls": Option(default=False, types=(bool,)),
+    "signing_keys": Option(types=(str, list, tuple), names=("CF_IMG_SIGNING_KEYS",), secret=True),
+    "expire": Option(default=3600, types=(int, float)),
     "fit_limits": Option(default=False, types=(bool,)),
     "unique_names": Option(default=True, types=(bool,)),
     "metadata": Option(default={}, types=(dict,)),
@@ -49,6 +51,7 @@ CREDENTIALS = ("account_id", "api_token", "account_hash")
 # What only CF_IMAGES has: the package's own settings, the same for every storage.
 PACKAGE_OPTIONS: Mapping[str, Option] = {
     "VARIANTS": Option(default={}, types=(dict,)),
+    "FLEXIBLE_VARIANTS": Option(types=(bool,)),  # None: the account's own affair
     "LOCAL_ENVS": Option(default=("dev",), types=(list, tuple, set, frozenset)),
     "LOCAL_ALIAS": Option(default="default"),
     "CLOUDFLARE_ALIAS": Option(default="cloudflare_images"),
