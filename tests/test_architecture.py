@@ -29,7 +29,8 @@ ROOMS: dict[str, set[str]] = {
     "delivery": {"exceptions"},
     "naming": {"exceptions"},
     "images": {"exceptions"},
-    "rendering": {"exceptions"},
+    "options": {"exceptions"},
+    "rendering": {"exceptions", "options"},
     "client": {"exceptions"},
     "files": {"exceptions", "images", "client"},
     "metadata": {"exceptions", "images"},
@@ -55,7 +56,7 @@ ROOMS: dict[str, set[str]] = {
 SEAMS = {"admin", "apps", "checks", "management", "urls", "views"}
 ROOMS |= {seam: {*ROOMS, *SEAMS} - {"emulator", "pytest_plugin", "tasks", "templatetags"} for seam in SEAMS}
 
-KNOWS_NO_DJANGO = {"exceptions", "delivery", "naming", "images", "rendering", "client", "emulator"}
+KNOWS_NO_DJANGO = {"exceptions", "delivery", "naming", "images", "options", "rendering", "client", "emulator"}
 HTTP_CLIENTS = {"httpx", "httpcore"}
 COLLECTS_EVERYTHING = {"utils", "helpers", "services", "constants", "common", "misc"}
 

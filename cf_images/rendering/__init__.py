@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from cf_images.exceptions import InvalidVariantError, RenderingError
+from cf_images.options import Transform, Trim
 from cf_images.rendering.encoding import (
     accepted,
     encode,
@@ -22,7 +23,6 @@ from cf_images.rendering.encoding import (
     negotiate_animation,
 )
 from cf_images.rendering.geometry import MAX_DPR, Box, Plan, Size, plan, trimmed
-from cf_images.rendering.options import Transform, Trim
 from cf_images.rendering.pixels import apply, border_free
 from cf_images.rendering.sources import SVG, Source, open_source, refusing_damage, sniff
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image, features
 
+from cf_images.options import Transform
 from cf_images.rendering.geometry import Size
-from cf_images.rendering.options import Transform
 from cf_images.rendering.sources import AVIF, GIF, JPEG, PNG, WEBP
 
 DEFAULT_QUALITY = 85

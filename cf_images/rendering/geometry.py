@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cf_images.exceptions import RenderingError
-from cf_images.rendering.options import Transform, Trim
+from cf_images.options import Transform, Trim
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
+from cf_images.options import Transform
+from cf_images.options.table import Color
 from cf_images.rendering.geometry import Box, Plan, Size
-from cf_images.rendering.options import Color, Transform
 
 _WHITE: Color = (255, 255, 255, 255)
 # Flips, and turns: Cloudflare's are clockwise, Pillow's counterclockwise.

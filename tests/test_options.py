@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cf_images.options.table import OPTIONS
 from cf_images.rendering import InvalidVariantError, Transform, Trim
-from cf_images.rendering.options import _OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_transforms_can_be_keys() -> None:
 # A machine that is busy with something else is no failure.
 patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-NAMES = st.sampled_from([*_OPTIONS, "w", "h", "f", "g", "q", "scq", "face-zoom", "nonsense"])
+NAMES = st.sampled_from([*OPTIONS, "w", "h", "f", "g", "q", "scq", "face-zoom", "nonsense"])
 VALUES = st.one_of(
     st.integers().map(str),
     st.floats().map(str),
@@ -241,3 +243,16 @@ def test_any_url_gives_a_transform_or_one_error(options: str) -> None:
 @given(st.dictionaries(NAMES, st.one_of(VALUES, st.floats(), st.none(), st.lists(st.floats()))))
 def test_any_declaration_gives_a_transform_or_one_error(options: dict[str, object]) -> None:
     assert isinstance(outcome_of(Transform.from_options, options), Transform | InvalidVariantError)
+
+
+def test_options_are_read_without_pillow_but_for_the_name_of_a_color() -> None:
+    code = """if True:
+        import sys
+        from cf_images.options import Transform
+        Transform.parse("w=5,fit=cover,trim=1;2;3;4")
+        print("PIL" in sys.modules)
+        Transform.parse("background=red")
+        print("PIL" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
