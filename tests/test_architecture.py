@@ -22,41 +22,56 @@ PACKAGE = Path(cf_images.__file__).parent
 # A module or folder of the package, and what it may import from the package.
 ROOMS: dict[str, set[str]] = {
     "exceptions": set(),
-    "conf": set(),
+    "conf": {"delivery", "signing"},  # what can be wrong with an address or a lifetime
     "models": set(),
     "signals": set(),
     "migrations": set(),
     "delivery": {"exceptions"},
+    "signing": {"exceptions", "delivery"},
+    "keys": {"exceptions", "conf", "client"},
+    "waiting": set(),
     "naming": {"exceptions"},
     "images": {"exceptions"},
     "options": {"exceptions"},
+    "flexible": {"exceptions", "options"},
     "rendering": {"exceptions", "options"},
     "client": {"exceptions"},
     "files": {"exceptions", "images", "client"},
     "metadata": {"exceptions", "images"},
     "sources": {"conf"},
-    "variants": {"exceptions", "conf", "delivery"},
+    "variants": {"exceptions", "conf", "delivery", "keys", "signing", "waiting"},
     "local": {"exceptions", "conf", "delivery", "rendering"},
     "background": {
         *("exceptions", "conf", "delivery", "naming", "images", "client", "files", "metadata", "sources"),
-        *("models", "signals", "rendering"),  # rendering: its own view shows what waits
+        *("models", "signals", "waiting", "rendering"),  # rendering: its own view shows what waits
     },
     "storage": {
         *("exceptions", "conf", "delivery", "naming", "images", "rendering", "client"),
-        *("files", "local", "metadata", "background", "models"),
+        *("files", "local", "metadata", "background", "models", "keys", "signing"),
     },
     "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
     "tasks": {"background"},
     "templatetags": {"delivery", "storage", "variants"},
     "emulator": {"rendering"},  # a second opinion: it shares no code with what it is to check
-    "pytest_plugin": {"emulator", "storage"},
+    "pytest_plugin": {"emulator", "keys", "storage"},
 }
 
 # Django's own places: each is thin and may import what it shows; the emulator is no part of a site.
 SEAMS = {"admin", "apps", "checks", "management", "urls", "views"}
 ROOMS |= {seam: {*ROOMS, *SEAMS} - {"emulator", "pytest_plugin", "tasks", "templatetags"} for seam in SEAMS}
 
-KNOWS_NO_DJANGO = {"exceptions", "delivery", "naming", "images", "options", "rendering", "client", "emulator"}
+KNOWS_NO_DJANGO = {
+    "exceptions",
+    "delivery",
+    "signing",
+    "naming",
+    "images",
+    "options",
+    "flexible",
+    "rendering",
+    "client",
+    "emulator",
+}
 HTTP_CLIENTS = {"httpx", "httpcore"}
 COLLECTS_EVERYTHING = {"utils", "helpers", "services", "constants", "common", "misc"}
 
@@ -66,10 +81,11 @@ OPTIONAL = {"PIL", "huey", "werkzeug", "tqdm", "rest_framework", "django.tasks"}
 DEFERRED = {
     "storage": {"client", "rendering", "background"},
     "local": {"rendering"},
+    "keys": {"client"},
     "checks": {"rendering"},
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
     "background": {"background.huey_bell", "background.worker"},
-    "pytest_plugin": {"emulator", "storage"},  # pytest loads it in every project that has the package
+    "pytest_plugin": {"emulator", "keys", "storage"},  # pytest loads it in every project that has the package
 }
 
 

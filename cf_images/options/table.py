@@ -1,7 +1,6 @@
 """Each option by itself: how its value is read, what it means, how it is written, what is valid in words.
 
-``OPTIONS`` is what Cloudflare reads in a URL; ``STRICT`` differs from it where Cloudflare would ignore a
-value in silence: that is what anybody should write.
+``OPTIONS`` is what Cloudflare reads in a URL; ``strict`` has what anybody should write.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ ALIASES = {
     "scq": "slow-connection-quality",
     "w": "width",
 }
-LONGEST_SIDE = 12_000  # pixels: "Supported formats and limitations" (Cloudflare Images docs)
 # Cloudflare gives no numbers for its four words; these are what its local simulator uses.
 _QUALITY_WORDS = {"low": 35, "medium-low": 50, "medium-high": 70, "high": 90}
 _TRANSPARENT = (0, 0, 0, 0)
@@ -143,11 +141,12 @@ def one_of(*words: str) -> Callable[[object], str]:
     return read
 
 
-def _pixels(value: object) -> int:
-    pixels = math.floor(_finite(value) + 0.5)
-    if pixels < 1:
+def pixels(value: object) -> int:
+    """Read a number of pixels, rounded."""
+    number = math.floor(_finite(value) + 0.5)
+    if number < 1:
         raise UnreadableError
-    return pixels
+    return number
 
 
 def _ratio(value: object) -> float:
@@ -201,7 +200,7 @@ def _gravity_text(gravity: str | tuple[float, float]) -> str:
     return gravity if isinstance(gravity, str) else "x".join(map(number_text, gravity))
 
 
-def _trim(length: Callable[[object], float]) -> Callable[[object], Trim | Literal["border"]]:
+def trim_of(length: Callable[[object], float]) -> Callable[[object], Trim | Literal["border"]]:
     """Read four lengths, clockwise from the top, or the word ``border``."""
 
     def read(value: object) -> Trim | Literal["border"]:
@@ -218,7 +217,8 @@ def _trim(length: Callable[[object], float]) -> Callable[[object], Trim | Litera
     return read
 
 
-def _trim_text(trim: Trim | Literal["border"]) -> str:
+def trim_text(trim: Trim | Literal["border"]) -> str:
+    """The same in a URL."""
     if isinstance(trim, str):
         return trim
     return ";".join(map(number_text, (trim.top, trim.right, trim.bottom, trim.left)))
@@ -265,7 +265,8 @@ def words(*allowed: str) -> Option:
     return Option(one_of(*allowed), valid=", ".join(allowed))
 
 
-def _number(read: Callable[[object], float], *, valid: str) -> Option:
+def number(read: Callable[[object], float], *, valid: str) -> Option:
+    """An option whose values are numbers."""
     return Option(read, valid=valid, write=number_text)
 
 
@@ -273,7 +274,7 @@ _GRAVITIES = ("auto", "face", "entropy", "left", "right", "top", "bottom", "cent
 _FITS = ("scale-down", "contain", "cover", "crop", "pad", "squeeze", "aspect-crop", "scale-up")
 _FORMATS = ("auto", "avif", "webp", "jpeg", "baseline-jpeg", "png", "json")
 
-_PIXELS = _number(_pixels, valid="a number of pixels, 1 or more")
+_PIXELS = number(pixels, valid="a number of pixels, 1 or more")
 _QUALITY = Option(
     _quality,
     valid=f"1 to 100, {', '.join(_QUALITY_WORDS)}",
@@ -281,18 +282,18 @@ _QUALITY = Option(
 )
 # Cloudflare refuses brightness and contrast "at or above 255"; the other two have the same kind of factor.
 _MOST = math.nextafter(255, 0)
-_FACTOR = _number(within(0, _MOST), valid="a factor from 0 to below 255, 1 for no change")
-_LENGTH = _number(within(0, math.inf), valid="a number of pixels, 0 or more")
+_FACTOR = number(within(0, _MOST), valid="a factor from 0 to below 255, 1 for no change")
+_LENGTH = number(within(0, math.inf), valid="a number of pixels, 0 or more")
 OPTIONS: dict[str, Option] = {
     "anim": Option(switch, valid="true or false", write=lambda animated: "true" if animated else "false"),
     "background": Option(
         _css_color, valid="a CSS color such as red, #rrggbb or rgb(240,40,145)", means=_channels
     ),
-    "blur": _number(within(0, 250), valid="0 to 250"),
+    "blur": number(within(0, 250), valid="0 to 250"),
     "brightness": _FACTOR,
     "compression": words("fast"),
     "contrast": _FACTOR,
-    "dpr": _number(_ratio, valid="a number above 0"),
+    "dpr": number(_ratio, valid="a number above 0"),
     "fit": words(*_FITS),
     "flip": words("h", "v", "hv"),
     "format": words(*_FORMATS),
@@ -307,10 +308,10 @@ OPTIONS: dict[str, Option] = {
     "rotate": Option(_degrees, valid="90, 180 or 270"),
     "saturation": _FACTOR,
     "segment": words("foreground"),
-    "sharpen": _number(within(0, 10), valid="0 to 10"),
+    "sharpen": number(within(0, 10), valid="0 to 10"),
     "slow-connection-quality": _QUALITY,
     "trim": Option(
-        _trim(_LENGTH.read), valid='top;right;bottom;left in pixels, or "border"', write=_trim_text
+        trim_of(_LENGTH.read), valid='top;right;bottom;left in pixels, or "border"', write=trim_text
     ),
     "trim.height": _PIXELS,
     "trim.left": _LENGTH,
@@ -318,5 +319,5 @@ OPTIONS: dict[str, Option] = {
     "trim.width": _PIXELS,
     "upscale": words("interpolate", "generate"),
     "width": _PIXELS,
-    "zoom": _number(within(0, 1), valid="0 to 1"),
+    "zoom": number(within(0, 1), valid="0 to 1"),
 }
