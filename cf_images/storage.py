@@ -5,6 +5,7 @@ Constructing a storage opens nothing and reads no credentials: it happens while 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -99,15 +100,15 @@ class CloudflareImagesStorage(Storage):
         """A client with this storage's credentials; cheap, the connections belong to the process."""
         return self.make_client()
 
-    def make_client(self, *, retry: bool = True) -> CloudflareImagesClient:
-        """``client``, or with ``retry=False`` one that tries each request once."""
+    def make_client(self, *, retry: bool = True, longest: float = math.inf) -> CloudflareImagesClient:
+        """``client``; or one that tries each request once, or for ``longest`` seconds at most."""
         from cf_images.client import CloudflareImagesClient  # httpx, only for a request
 
         return CloudflareImagesClient(
             conf.credential("account_id", self._options),
             conf.credential("api_token", self._options),
             api_url=self.option("api_url"),
-            timeout=self.option("timeout"),
+            timeout=min(self.option("timeout"), longest),
             retry=retry,
         )
 

@@ -18,7 +18,7 @@ from django.db import connections, router
 from django.db.models import FileField
 from django.urls import NoReverseMatch, reverse
 
-from cf_images.background import bell, timing
+from cf_images.background import bell
 from cf_images.background.database import database
 from cf_images.background.waiting import VIEW
 
@@ -91,24 +91,15 @@ def sqlite() -> Messages:
     yield checks.Info(text, hint=hint, id="cf_images.I105")
 
 
-def timeouts() -> Messages:
-    """W106: a request may outlast the lease of its worker, and another worker sends the image again."""
-    for alias, storage in _background_storages():
-        if (timeout := storage.option("timeout")) > timing.REQUEST:
-            text = f"The storage {alias!r} has a timeout of {timeout} s and uploads in the background."
-            hint = f"Workers hold an image for three requests of {timing.REQUEST:.0f} s: lower the timeout."
-            yield checks.Warning(text, hint=hint, id="cf_images.W106")
+CHECKS = (queue, immediate, view, databases, sqlite)
 
 
-CHECKS = (queue, immediate, view, databases, sqlite, timeouts)
-
-
-def _background_storages() -> Iterator[tuple[str, Any]]:
+def _background_storages() -> Iterator[str]:
     for alias in settings.STORAGES:
         try:
             storage: Any = storages[alias]
             if _is_background(storage):
-                yield alias, storage
+                yield alias
         except (ImproperlyConfigured, AttributeError, KeyError, TypeError):
             continue  # other checks say so, or it is no storage at all
 

@@ -96,7 +96,10 @@ def _try_cloudflare(taken: Claim, target: Target, passage: gate.Passage) -> None
 
 def _attempt(taken: Claim, target: Target) -> None:
     row = taken.upload
-    client = target.storage.make_client(retry=False)  # type: ignore[attr-defined]  # is_cloudflare
+    # The lease must outlast the request, whatever the settings give a visitor's.
+    client = target.storage.make_client(  # type: ignore[attr-defined]  # is_cloudflare
+        retry=False, longest=timing.REQUEST
+    )
     if row.state == State.DOOMED:
         if doomed.delete(taken, client):
             settling.gone(taken)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 from django.core.files.storage import storages
 from django.db import DatabaseError, transaction
 
-from cf_images.background import discard, pieces, settling, upload_from_file, worker
+from cf_images.background import discard, pieces, settling, timing, upload_from_file, worker
 from cf_images.background.claims import Claim, LeaseLostError, candidates, claim
 from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
 from cf_images.models import Piece, State, Upload
-from tests.background.conftest import ALIAS, Clock, work
+from tests.background.conftest import ALIAS, Clock, deliver_to, work
 from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +67,21 @@ def test_writing_renews_the_lease(accept: Accept, clock: Clock) -> None:
         clock.advance(seconds=170)
         taken.renew()
         assert claim(row.pk) is None
+
+
+def test_request_of_a_worker_ends_before_its_lease(
+    accept: Accept, cloudflare: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However patient the settings are with the requests of visitors."""
+    monkeypatch.setattr(timing, "REQUEST", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        deliver_to(settings, cloudflare, timeout=3600, api_url=url)
+        row = accept()
+        assert work() == 1
+    row.refresh_from_db()
+    assert (row.state, row.lease) == (State.PENDING, "")
+    assert storages[ALIAS].client._timeout == 3600
 
 
 def test_worker_that_lost_its_lease_changes_nothing(

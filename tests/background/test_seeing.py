@@ -268,11 +268,6 @@ class TestChecks:
         declared["OPTIONS"] = {}
         assert ids(checks.sqlite) == []
 
-    def test_timeout_beyond_the_lease(self, cloudflare: Any, settings: Any) -> None:
-        assert ids(checks.timeouts) == []
-        deliver_to(settings, cloudflare, timeout=61)
-        assert ids(checks.timeouts) == ["W106"]
-
 
 class Elsewhere:
     """Routes the models of the test app to another database."""
