@@ -61,16 +61,24 @@ def deliver_one(hint: int | None = None) -> bool:
 
 def _try(taken: Claim, target: Target, passage: gate.Passage) -> None:
     try:
+        _try_or_put_off(taken, target, passage)
+    except LeaseLostError:
+        logger.info("Another worker has taken over %s.", taken.upload.name)
+
+
+def _try_or_put_off(taken: Claim, target: Target, passage: gate.Passage) -> None:
+    try:
         if target.is_cloudflare:
             _try_cloudflare(taken, target, passage)
         else:
             local.work(taken, target.storage)
     except LeaseLostError:
-        logger.info("Another worker has taken over %s.", taken.upload.name)
+        raise
     except Exception as error:
-        # A row that nobody foresaw must neither come back at once nor keep the others waiting.
-        logger.exception("Unexpected, the image is tried again later: %s", taken.upload.name)
+        # A row that nobody foresaw must neither come back at once nor keep the others waiting. First the
+        # row: where the lease is lost, as the bytes are that another worker has delivered, nothing is wrong.
         settling.later(taken, error)
+        logger.exception("Unexpected, the image is tried again later: %s", taken.upload.name)
 
 
 def _try_cloudflare(taken: Claim, target: Target, passage: gate.Passage) -> None:

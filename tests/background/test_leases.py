@@ -107,6 +107,26 @@ def test_worker_that_lost_its_lease_changes_nothing(
     assert list(cloudflare.images) == [row.name]
 
 
+def test_worker_whose_bytes_were_delivered_by_another_goes_on(
+    accept: Accept, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It sleeps through its lease before it reads the bytes."""
+    row = accept()
+    copy = pieces.copy
+
+    def slow(upload: Upload) -> Any:
+        monkeypatch.setattr(pieces, "copy", copy)
+        clock.advance(seconds=200)
+        assert work() == 1
+        return copy(upload)
+
+    monkeypatch.setattr(pieces, "copy", slow)
+    assert worker.deliver_one()
+    row.refresh_from_db()
+    assert row.state == State.STORED
+    assert "ERROR" not in [record.levelname for record in caplog.records]
+
+
 def test_image_deleted_while_its_upload_is_in_flight_does_not_survive(
     accept: Accept, clock: Clock, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
