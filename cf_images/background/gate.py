@@ -62,7 +62,8 @@ def answered(passage: Passage) -> None:
 def rate_limited(passage: Passage, *, retry_after: float | None) -> None:
     """Cloudflare asks for a pause."""
     wait = timing.GATE_RATE_LIMITED if retry_after is None else timedelta(seconds=retry_after)
-    _shut(passage, min(wait, timing.GATE_LONGEST_RETRY_AFTER), "Cloudflare asks to wait: too many requests")
+    wait = max(timing.GATE_SHORTEST_RETRY_AFTER, min(wait, timing.GATE_LONGEST_RETRY_AFTER))
+    _shut(passage, wait, "Cloudflare asks to wait: too many requests")
 
 
 def refused(passage: Passage, reason: str) -> None:

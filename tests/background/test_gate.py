@@ -74,6 +74,14 @@ def test_probe_whose_worker_was_killed_shuts_it_for_a_lease_only(clock: Clock) -
     assert open_passage().probe
 
 
+@pytest.mark.parametrize("retry_after", [0, -3600])
+def test_a_pause_of_no_length_still_shuts_it(retry_after: float, clock: Clock) -> None:
+    gate.rate_limited(open_passage(), retry_after=retry_after)
+    assert gate.passage("account") is None
+    clock.advance(seconds=2)
+    assert gate.passage("account")
+
+
 def test_clock_set_back_an_hour_opens_it(clock: Clock) -> None:
     gate.rate_limited(open_passage(), retry_after=60)
     clock.advance(hours=-1)
