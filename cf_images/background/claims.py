@@ -76,12 +76,16 @@ def claim(pk: int) -> Claim | None:
 
 
 def _is_due(now: datetime) -> Q:
-    # Nothing is ever put off for longer than this: the clock was set back, and waiting would be wrong.
-    return Q(next_attempt_at__lte=now) | Q(next_attempt_at__gt=now + timing.LONGEST_PAUSE)
+    # Nothing is ever put off for longer than this, and nothing at all before its first attempt: the clock
+    # was set back, and waiting would be wrong.
+    absurd = Q(attempts=0) | Q(next_attempt_at__gt=now + timing.LONGEST_PAUSE)
+    return Q(next_attempt_at__lte=now) | absurd
 
 
 def _is_free(now: datetime) -> Q:
-    return Q(lease="") | Q(leased_until__lte=now)
+    # No lease lasts so long: the clock was set back, and its worker may have been killed.
+    absurd = now + timing.LEASE + timing.CLOCK_SKEW
+    return Q(lease="") | Q(leased_until__lte=now) | Q(leased_until__gt=absurd)
 
 
 def is_pending(claim: Claim) -> bool:

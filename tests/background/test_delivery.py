@@ -208,11 +208,18 @@ def test_row_of_a_web_server_whose_clock_is_ahead_is_due(accept: Accept, clock: 
     assert deliver(row.pk) == 1
 
 
-def test_clock_set_back_an_hour_stops_nothing(accept: Accept, clock: Clock, cloudflare: Any) -> None:
-    clock.advance(hours=1, minutes=5)
+@pytest.mark.parametrize("tried", [False, True])
+def test_clock_set_back_an_hour_stops_nothing(
+    accept: Accept, clock: Clock, cloudflare: Any, *, tried: bool
+) -> None:
     accept()
-    clock.advance(hours=-1, minutes=-5)
+    if tried:
+        cloudflare.faults.plan("500")
+        assert work() == 1
+        clock.advance(seconds=-30)
+    clock.advance(hours=-1)
     assert work() == 1
+    assert len(cloudflare.images) == 1
 
 
 def test_what_could_never_be_delivered_is_refused_at_once(accept: Accept) -> None:

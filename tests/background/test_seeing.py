@@ -191,7 +191,7 @@ class TestAdmin:
     ) -> None:
         self.allow(user, "retry_upload")
         row = accept()
-        Upload.objects.update(next_attempt_at=clock.now() + timedelta(minutes=30))
+        Upload.objects.update(attempts=1, next_attempt_at=clock.now() + timedelta(minutes=30))
         self.act(browser, "retry", row)
         assert work() == 1
 
