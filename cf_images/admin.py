@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -10,10 +12,11 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from cf_images import background
+from cf_images import background, signing
 from cf_images.models import State, Upload
 
 _THUMBNAIL_VARIANT = "public"
+_THUMBNAIL_SECONDS = 600  # that the address of a private one is good at least
 
 
 @admin.register(Upload)
@@ -45,7 +48,8 @@ class UploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for my
     def thumbnail(self, upload: Upload) -> str:
         """The image while it is here; afterwards the address leads to Cloudflare."""
         private = upload.require_signed_urls
-        address = background.waiting_address(upload.name, _THUMBNAIL_VARIANT, private=private)
+        ends_at = signing.ending(_THUMBNAIL_SECONDS, now=time.time()) if private else None
+        address = background.waiting_address(upload.name, _THUMBNAIL_VARIANT, ends_at=ends_at)
         if address is None or upload.state == State.DOOMED:
             return "–"
         return format_html(

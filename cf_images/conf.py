@@ -8,22 +8,29 @@ Each option of a storage is looked up, at each call, in ``STORAGES[alias]["OPTIO
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from cf_images.delivery import shape_flaw
+from cf_images.signing import lifetime_flaw
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One setting: its default, the types it may have, and its flat names in order of preference."""
+    """One setting: its default, the types it may have, and its flat names in order of preference.
+
+    ``flaw`` says what else is wrong with a value, or nothing.
+    """
 
     default: Any = None
     types: tuple[type, ...] = (str,)
     names: tuple[str, ...] = ()
     secret: bool = False
+    flaw: Callable[[Any], str] | None = None
 
 
 # What a storage takes in its OPTIONS, and CF_IMAGES in capitals.
@@ -32,12 +39,12 @@ STORAGE_OPTIONS: Mapping[str, Option] = {
     "api_token": Option(names=("CF_IMG_TOKEN", "CF_API_TOKEN"), secret=True),
     "account_hash": Option(names=("CF_IMG_HASH",)),
     "api_url": Option(default="https://api.cloudflare.com/client/v4"),
-    "delivery_url": Option(default="https://imagedelivery.net"),
+    "delivery_url": Option(default="https://imagedelivery.net", flaw=shape_flaw),
     "variant": Option(default="public"),
     "background": Option(default=False, types=(bool,)),
     "require_signed_urls": Option(default=False, types=(bool,)),
     "signing_keys": Option(types=(str, list, tuple), names=("CF_IMG_SIGNING_KEYS",), secret=True),
-    "expire": Option(default=3600, types=(int, float)),
+    "expire": Option(default=3600, types=(int, float), flaw=lifetime_flaw),
     "fit_limits": Option(default=False, types=(bool,)),
     "unique_names": Option(default=True, types=(bool,)),
     "metadata": Option(default={}, types=(dict,)),
@@ -46,6 +53,7 @@ STORAGE_OPTIONS: Mapping[str, Option] = {
 }
 # What a new account's "public" variant is; an account can change it, so a project may declare its own.
 PUBLIC_VARIANT: Mapping[str, Any] = {"width": 1366, "height": 768, "fit": "scale-down"}
+_NEVER_SIGNED = ("never_require_signed_urls", "never-require-signed-urls", "neverRequireSignedURLs")
 CREDENTIALS = ("account_id", "api_token", "account_hash")
 
 # What only CF_IMAGES has: the package's own settings, the same for every storage.
@@ -126,10 +134,21 @@ def package(name: str) -> Any:
     return value
 
 
+def signing_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The signing keys in the settings, oldest first; the environment has them with commas between."""
+    value = option("signing_keys", given) or ()
+    return tuple(filter(None, value.split(",") if isinstance(value, str) else value))
+
+
+def storage_options() -> list[Mapping[str, Any]]:
+    """The ``OPTIONS`` of every declared storage, and none: what the package's own settings give alone."""
+    declared: list[Any] = list(settings.STORAGES.values())
+    return [*(storage.get("OPTIONS") or {} for storage in declared), {}]
+
+
 def delivery_urls() -> list[str]:
     """Every address from which images of this project may come: of each storage, and Cloudflare's own."""
-    declared: list[Any] = list(settings.STORAGES.values())
-    given = [(storage.get("OPTIONS") or {}).get("delivery_url") for storage in declared]
+    given = [options.get("delivery_url") for options in storage_options()]
     known = [*given, option("delivery_url", {}), STORAGE_OPTIONS["delivery_url"].default]
     return [url for url in dict.fromkeys(known) if isinstance(url, str) and url]
 
@@ -137,6 +156,12 @@ def delivery_urls() -> list[str]:
 def variants() -> Mapping[str, Mapping[str, Any]]:
     """The declared variants, with the ``public`` one that every account begins with."""
     return {"public": PUBLIC_VARIANT, **package("VARIANTS")}
+
+
+def is_never_signed(variant: str) -> bool:
+    """Whether the declared variant shows private images to everybody."""
+    options = variants().get(variant, {})
+    return any(options.get(name) for name in _NEVER_SIGNED)
 
 
 def env_name() -> str:
@@ -189,8 +214,17 @@ def _problem(value: Any, declared: Option, place: str) -> str:
         return f"{place} is a {type(value).__name__}; it must be a {wanted}."
     if isinstance(value, int | float) and float in declared.types and not value > 0:
         return f"{place} is {value}; it must be above 0."
-    if not isinstance(value, str) or not declared.names:
-        return ""
+    if declared.flaw and (flaw := declared.flaw(value)):
+        return f"{place} cannot be {value!r}: {flaw}."
+    if isinstance(value, list | tuple) and declared.secret:
+        return next(filter(None, (_secret_flaw(part, place) for part in value)), "")
+    return _secret_flaw(value, place) if isinstance(value, str) and declared.names else ""
+
+
+def _secret_flaw(value: Any, place: str) -> str:
+    """Why a text cannot be a credential."""
+    if not isinstance(value, str):
+        return f"{place} contains a {type(value).__name__}; it must be a list of str."
     if value.startswith("op://"):
         return (
             f"{place} is an unresolved 1Password reference (op://…): start the process with "

@@ -6,6 +6,7 @@
     ├── ImageRejectedError             never: these bytes or fields will always be refused
     │   └── InvalidNameError           … because of the name (also ValueError)
     ├── InvalidVariantError            no such variant or option (also ValueError)
+    ├── InvalidExpiryError             no lifetime that an address can have (also ValueError)
     ├── RenderingError                 a variant could not be made from this image
     ├── ImageNotFoundError             no such image (also FileNotFoundError)
     ├── ImageExistsError               the ID is taken (also FileExistsError)
@@ -60,6 +61,12 @@ class InvalidNameError(ImageRejectedError, ValueError):
 
 class InvalidVariantError(CloudflareImagesError, ValueError):
     """A variant or an option that does not exist, or a value out of its range."""
+
+    http_status = 400
+
+
+class InvalidExpiryError(CloudflareImagesError, ValueError):
+    """A signed address that would end in the past, or in more than a year."""
 
     http_status = 400
 

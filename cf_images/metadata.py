@@ -15,16 +15,19 @@ FACTS = "cf_images"
 _METADATA_BYTES = 1024  # "Limits" in Cloudflare's documentation
 
 
-def described(info: ImageInfo, filename: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def described(
+    info: ImageInfo, filename: str, metadata: Mapping[str, Any], *, name: str = ""
+) -> dict[str, Any]:
     """``metadata`` with what is known of the image added, so that nobody must download it to learn it.
 
-    The user's file name is shortened until all of it fits; raises ``ImageRejectedError`` when the
-    project's own metadata leave no room for the rest.
+    ``name`` is that of a private image, which its ID at Cloudflare does not tell. The user's file name is
+    shortened until all of it fits; raises ``ImageRejectedError`` when the project's own metadata leave no
+    room for the rest.
     """
     facts: dict[str, Any] = {"size": info.size, "width": info.width, "height": info.height}
     # PostgreSQL's JSON takes no NUL, and nobody's JSON half a surrogate pair.
     printable = "".join(character for character in filename if character.isprintable())
-    facts |= {"token": secrets.token_hex(8), "filename": printable[:255]}
+    facts |= {"token": secrets.token_hex(8), **_named(name), "filename": printable[:255]}
     complete = {**metadata, FACTS: facts}
     while (excess := len(json.dumps(complete)) - _METADATA_BYTES) > 0:
         if not facts["filename"]:
@@ -36,15 +39,25 @@ def described(info: ImageInfo, filename: str, metadata: Mapping[str, Any]) -> di
     return complete
 
 
-def with_token(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def with_token(metadata: Mapping[str, Any], *, name: str = "") -> dict[str, Any]:
     """``metadata`` with a token, unless it has one: all that is known of an image nobody has seen yet."""
-    facts = {"token": secrets.token_hex(8), **metadata.get(FACTS, {})}
+    facts = {"token": secrets.token_hex(8), **_named(name), **metadata.get(FACTS, {})}
     complete = {**metadata, FACTS: facts}
     if (size := len(json.dumps(complete))) > _METADATA_BYTES:
         raise ImageRejectedError(
             f"The metadata are {size:,} bytes of JSON; Cloudflare keeps {_METADATA_BYTES:,} for each image."
         )
     return complete
+
+
+def name_of(metadata: Mapping[str, Any]) -> str:
+    """The name that this package gave to a private image; empty for any other image."""
+    facts = metadata.get(FACTS)
+    return str(facts.get("name", "")) if isinstance(facts, dict) else ""
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"name": name} if name else {}
 
 
 def token_of(metadata: Mapping[str, Any]) -> str:

@@ -34,14 +34,17 @@ def cf_images_emulator_server() -> Iterator[Emulator]:
     """
     from cf_images.emulator import Emulator
 
-    with Emulator(variants=_declared_variants()) as emulator:
+    with Emulator(**_declared()) as emulator:
         yield emulator
 
 
 @pytest.fixture
 def cf_images_emulator(cf_images_emulator_server: Emulator) -> Iterator[Emulator]:
     """A local Cloudflare Images on a free port, empty at the beginning of each test."""
+    from cf_images import keys
+
     cf_images_emulator_server.reset()
+    keys.forget_all()  # the account has new ones now
     yield cf_images_emulator_server
     cf_images_emulator_server.reset()
 
@@ -108,9 +111,22 @@ def _cf_images_real_account_guard(request: pytest.FixtureRequest, monkeypatch: p
     monkeypatch.setattr(socket, "getaddrinfo", guarded)
 
 
-def _declared_variants() -> dict[str, Any]:
+def _declared() -> dict[str, Any]:
+    """The variants of the project for an emulator: named ones, and whether there are flexible ones."""
     try:
         from django.conf import settings
     except ImportError:
         return {}
-    return dict(getattr(settings, "CF_IMAGES", {}).get("VARIANTS", {})) if settings.configured else {}
+    if not settings.configured:
+        return {}
+    from cf_images import conf
+    from cf_images.declared import read_variants
+
+    declared = read_variants(conf.package("VARIANTS"))
+    return {
+        "variants": {
+            name: variant.options | {"never_require_signed_urls": variant.never_require_signed_urls}
+            for name, variant in declared.items()
+        },
+        "flexible_variants": conf.package("FLEXIBLE_VARIANTS") is not False,
+    }

@@ -22,15 +22,21 @@ from django.core.files.utils import validate_file_name
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from cf_images import conf, delivery, images, naming
+from cf_images import conf, delivery, images, keys, naming, signing
 from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError
 from cf_images.files import CloudflareImagesFile, downloaded, from_start
 from cf_images.local import LocalImagesStorage
-from cf_images.metadata import FACTS, described
+from cf_images.metadata import FACTS, described, name_of
+from cf_images.permitted import permitted_variant
 
 if TYPE_CHECKING:
     from cf_images.client import CloudflareImagesClient, Image
     from cf_images.models import Upload
+
+PRIVATE_WITH_GIVEN_NAMES = (
+    "Cloudflare refuses IDs of our own for private images (require_signed_urls), so that they cannot be kept "
+    "under a given name (unique_names: False): turn one of the two options off."
+)
 
 __all__ = ["CloudflareImagesFile", "CloudflareImagesStorage", "LocalImagesStorage", "named", "select_storage"]
 
@@ -140,9 +146,11 @@ class CloudflareImagesStorage(Storage):
         """A name nobody else has, without asking anybody; with ``unique_names: False`` the given one."""
         name = str(name).replace("\\", "/")
         validate_file_name(name, allow_relative_path=True)
-        if not self.option("unique_names"):
-            return naming.given_name(name, max_length=max_length)
         private = self.option("require_signed_urls")
+        if not self.option("unique_names"):
+            if private:
+                raise ImproperlyConfigured(f"{self!r}: {PRIVATE_WITH_GIVEN_NAMES}")
+            return naming.given_name(name, max_length=max_length)
         if private and not self.option("background"):
             return naming.private_stem(name, max_length=max_length)
         unique = naming.unique_name(name, seconds=int(time.time()), max_length=max_length)
@@ -202,8 +210,8 @@ class CloudflareImagesStorage(Storage):
         return file, images.validate(file)
 
     def _store(self, name: str, file: IO[bytes], info: images.ImageInfo, filename: str) -> str:
-        metadata = described(info, filename, self.option("metadata"))
         creator, private = self.option("creator"), self.option("require_signed_urls")
+        metadata = described(info, filename, self.option("metadata"), name=name if private else "")
         if queue := self._queue:
             queue.stage(
                 name=name,
@@ -294,7 +302,7 @@ class CloudflareImagesStorage(Storage):
         return sorted(folders), files
 
     def _all_names(self) -> set[str]:
-        names = {image.id for image in self.client.list_images()}
+        names = {_name_of(image) for image in self.client.list_images()}
         if (queue := self._queue) is None:
             return names
         alias = self._required_alias()
@@ -313,38 +321,83 @@ class CloudflareImagesStorage(Storage):
 
     # Delivery
 
-    def url(self, name: str | None, variant: str | None = None) -> str:
-        """Where browsers get the image, by default as ``variant`` of the options; never makes a request."""
+    def url(
+        self, name: str | None, variant: str | None = None, *, expire: signing.Lifetime | None = None
+    ) -> str:
+        """Where browsers get the image, by default as ``variant`` of the options.
+
+        A private image's address is signed, and good for at least ``expire``: see ``signing.ending``. Never
+        makes a request, but for the signing keys where the settings do not have them.
+        """
         if not name:
             raise ValueError("An image without a name has no URL.")
         if variant is None and _is_url(name):
             return name
-        cleaned = delivery.clean_variant(variant or self.option("variant"))
-        return self._waiting_address(name, cleaned) or self.delivery_address(name, cleaned)
+        cleaned = permitted_variant(variant or self.option("variant"))
+        ends_at = self._end(name, cleaned, expire)
+        return self._waiting_address(name, cleaned, ends_at) or self.delivery_address(
+            name, cleaned, ends_at=ends_at
+        )
 
     def url_variant(self, name: str, variant: str) -> str:
         """``url(name, variant=variant)``, as older recipes call it."""
         return self.url(name, variant=variant)
 
-    def delivery_address(self, name: str, variant: str) -> str:
-        """The image's address at Cloudflare, whether it has arrived there or not."""
-        if _is_url(name):
-            address = delivery.parse_url(name, conf.delivery_urls())
-            return str(replace(address, variant=variant)) if address and not address.is_signed else name
-        account_hash = conf.credential("account_hash", self._options)
-        return delivery.build_url(self.option("delivery_url"), account_hash, self.image_id(name), variant)
+    def delivery_address(self, name: str, variant: str, *, ends_at: int | None = None) -> str:
+        """The image's address at Cloudflare, whether it has arrived there or not.
 
-    def _waiting_address(self, name: str, variant: str) -> str | None:
+        Signed where it is private, until ``ends_at`` in seconds since 1970, by default as ``url()`` does.
+        """
+        address = self._address(name, variant)
+        if address is None:
+            return name
+        if ends_at is None:
+            ends_at = self._end(name, variant, None)
+        if ends_at is None:
+            return str(address)
+        return str(signing.sign(address, keys.signing_keys(self._options)[-1], ends_at=ends_at))
+
+    def _address(self, name: str, variant: str) -> delivery.DeliveryURL | None:
+        """Its unsigned address; ``None`` for a name that is the address of somebody else, or signed."""
+        if _is_url(name):
+            found = delivery.parse_url(name, conf.delivery_urls())
+            return None if found is None or found.is_signed else replace(found, variant=variant)
+        return delivery.DeliveryURL(
+            delivery_url=self.option("delivery_url"),
+            account_hash=conf.credential("account_hash", self._options),
+            image_id=self.image_id(name),
+            variant=variant,
+        )
+
+    def _end(self, name: str, variant: str, expire: signing.Lifetime | None) -> int | None:
+        """When a signed address of the image ends; ``None`` where it needs no signature."""
+        if not self._is_private(name) or conf.is_never_signed(variant):
+            return None
+        delivery.check_signable(variant)
+        return signing.ending(self.option("expire") if expire is None else expire, now=time.time())
+
+    def _is_private(self, name: str) -> bool:
+        return "~" in name or self.option("require_signed_urls")
+
+    def _waiting_address(self, name: str, variant: str, ends_at: int | None) -> str | None:
         """Where our own view shows an image that may not have arrived yet, if it is mounted."""
         queue = self._queue
         if queue is None or not queue.is_undelivered(name):
             return None
-        address: str | None = queue.waiting_address(name, variant, private=self.option("require_signed_urls"))
+        address: str | None = queue.waiting_address(name, variant, ends_at=ends_at)
         return address
 
 
 def _rebuilt(storage: type[CloudflareImagesStorage], options: dict[str, Any]) -> CloudflareImagesStorage:
     return storage(**options)
+
+
+def _name_of(image: Image) -> str:
+    """The name under which a field has the image: of a private one its metadata tell it, else the ID."""
+    name = name_of(image.metadata) if image.require_signed_urls else ""
+    if not name:
+        return image.id
+    return name if "~" in name else naming.with_remote_id(name, image.id)
 
 
 def _is_url(name: str) -> bool:

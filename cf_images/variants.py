@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.conf import settings
 from django.core.files.storage import storages
 from django.urls import Resolver404, get_script_prefix, resolve, reverse
 
-from cf_images import conf, delivery
+from cf_images import conf, delivery, keys, signing, waiting
+from cf_images.permitted import permitted_variant
 
 # Views of ours whose address ends in <variant>/<path:name>.
 _OUR_VIEWS = ("local_variant", "waiting")
@@ -20,11 +21,12 @@ def variant_url(image: Any, variant: str) -> str:
     """``variant`` of a field file, or of the URL of one; an empty field gives the empty string.
 
     A storage that knows no variants gives its plain URL; a URL that is not ours comes back unchanged, and
-    so does one with a signature. Raises ``InvalidVariantError`` for what cannot be a variant.
+    so does one whose signature we did not make: otherwise a string from a visitor would become a permission.
+    Raises ``InvalidVariantError`` for what cannot be a variant.
     """
     if not image:
         return ""
-    delivery.clean_variant(variant)  # a storage without variants would let a mistake pass until production
+    permitted_variant(variant)  # a storage without variants would let a mistake pass until production
     if not hasattr(image, "storage"):
         return replace_variant(str(image), variant)
     if hasattr(image.storage, "url_variant"):
@@ -34,10 +36,33 @@ def variant_url(image: Any, variant: str) -> str:
 
 def replace_variant(url: str, variant: str) -> str:
     """``url`` with another variant where it is a delivery, waiting or local URL of this project."""
-    cleaned = delivery.clean_variant(variant)
+    cleaned = permitted_variant(variant)
     if address := delivery.parse_url(url, conf.delivery_urls()):
-        return url if address.is_signed else str(replace(address, variant=cleaned))
+        if address.is_signed:
+            return _signed_again(address, cleaned) or url
+        return str(replace(address, variant=cleaned))
     return _viewed(url, cleaned) or _local(url, cleaned) or url
+
+
+def _signed_again(address: delivery.DeliveryURL, variant: str) -> str | None:
+    """The same permission for another variant; ``None`` where we did not give it."""
+    for options in conf.storage_options():
+        account_hash = conf.option("account_hash", options)
+        complete = replace(address, account_hash=address.account_hash or account_hash or "")
+        ours = delivery.base_of(conf.option("delivery_url", options)) == address.delivery_url
+        if not ours or complete.account_hash != account_hash:
+            continue
+        known = keys.known_keys(options)
+        if signing.is_signed_by(complete, known):
+            return _with_signature(replace(complete, variant=variant), known[-1])
+    return None
+
+
+def _with_signature(address: delivery.DeliveryURL, key: str) -> str:
+    if conf.is_never_signed(address.variant):
+        return str(replace(address, query=""))
+    delivery.check_signable(address.variant)
+    return str(signing.sign(address, key, ends_at=signing.end_of(address)))
 
 
 def _viewed(url: str, variant: str) -> str | None:
@@ -52,7 +77,18 @@ def _viewed(url: str, variant: str) -> str | None:
         return None
     if match.app_names[-1:] != ["cf_images"] or match.url_name not in _OUR_VIEWS:
         return None
-    return address._replace(path=reverse(match.view_name, args=[variant, match.kwargs["name"]])).geturl()
+    name, query = match.kwargs["name"], dict(parse_qsl(address.query))
+    if match.url_name == "waiting" and waiting.is_signed(query):
+        ends_at = waiting.signed_until(name, match.kwargs["variant"], query)
+        return url if ends_at is None else _waiting_again(name, variant, ends_at)
+    return address._replace(path=reverse(match.view_name, args=[variant, name])).geturl()
+
+
+def _waiting_again(name: str, variant: str, ends_at: int) -> str | None:
+    if conf.is_never_signed(variant):
+        return waiting.waiting_address(name, variant)
+    delivery.check_signable(variant)
+    return waiting.waiting_address(name, variant, ends_at=ends_at)
 
 
 def _local(url: str, variant: str) -> str | None:

@@ -8,6 +8,8 @@ import pytest
 from django.core.files.storage import storages
 from hypothesis import settings as hypothesis_settings
 
+from cf_images import keys
+
 hypothesis_settings.register_profile("tests", deadline=None)  # a busy machine is not a finding
 hypothesis_settings.load_profile("tests")
 
@@ -21,6 +23,12 @@ def point_at(settings: Any, emulator: Any, **options: Any) -> None:
     credentials = {"account_id": emulator.account_id, "api_token": emulator.api_token}
     given = {**addresses, **credentials, "account_hash": emulator.account_hash, **options}
     settings.CF_IMAGES = {**settings.CF_IMAGES, **{name.upper(): value for name, value in given.items()}}
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_are_remembered() -> None:
+    """Those of another test's account."""
+    keys.forget_all()
 
 
 @pytest.fixture

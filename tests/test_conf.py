@@ -31,14 +31,19 @@ VALUES: dict[str, tuple[Any, Any, Any]] = {
     "metadata": ({"a": 1}, {"b": 2}, None),
     "creator": ("given", "mapped", None),
     "timeout": (5, 7.5, None),
+    "signing_keys": (["given"], ["older", "newer"], None),
+    "expire": (60, 90.5, None),
 }
+
+
+KEYS = "CF_IMG_SIGNING_KEYS"
 
 
 @pytest.fixture(autouse=True)
 def bare(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No credential anywhere, and no CF_IMAGES."""
     settings.CF_IMAGES = {}
-    for name in ("CF_ACCT_ID", "CF_ACCOUNT_ID", "CF_IMG_TOKEN", "CF_API_TOKEN", "CF_IMG_HASH"):
+    for name in ("CF_ACCT_ID", "CF_ACCOUNT_ID", "CF_IMG_TOKEN", "CF_API_TOKEN", "CF_IMG_HASH", KEYS):
         setattr(settings, name, None)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("ENV_NAME", raising=False)
@@ -100,6 +105,7 @@ def test_the_documented_names_are_the_canonical_ones() -> None:
         "account_id": ("CF_ACCT_ID", "CF_ACCOUNT_ID"),
         "api_token": ("CF_IMG_TOKEN", "CF_API_TOKEN"),
         "account_hash": ("CF_IMG_HASH",),
+        "signing_keys": (KEYS,),
     }
 
 

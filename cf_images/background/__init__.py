@@ -28,7 +28,7 @@ from cf_images.background.repairs import prune, retry
 from cf_images.background.reporting import GateStatus, Status, status
 from cf_images.background.staging import discard, stage
 from cf_images.background.undelivered import is_undelivered
-from cf_images.background.waiting import waiting_address
+from cf_images.waiting import waiting_address
 
 __all__ = [
     "GateStatus",

@@ -20,7 +20,7 @@ from django.urls import NoReverseMatch, reverse
 
 from cf_images.background import bell
 from cf_images.background.database import database
-from cf_images.background.waiting import VIEW
+from cf_images.waiting import VIEW
 
 Messages = Iterator[checks.CheckMessage]
 

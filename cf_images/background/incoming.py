@@ -94,7 +94,9 @@ def upload_from_file(
             file=start,
             info=info,
             filename=posixpath.basename(name),
-            metadata=described(info, filename, _option(target, "metadata", metadata) or {}),
+            metadata=described(
+                info, filename, _option(target, "metadata", metadata) or {}, name=name if private else ""
+            ),
             creator=_option(target, "creator", creator),
             require_signed_urls=private,
         )

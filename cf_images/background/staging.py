@@ -96,7 +96,7 @@ def _row(
             f"The name has {len(name):,} characters; in the background {MAX_NAME_LENGTH} are possible: "
             f"lower the field's max_length."
         )
-    marked = with_token(metadata)
+    marked = with_token(metadata, name=name if require_signed_urls else "")
     return Upload(
         name=name,
         storage=alias,

@@ -45,8 +45,6 @@ GATE_LONGEST_UNCLEAR = timedelta(seconds=120)
 YOUNG = 60  # seconds
 REFRESH = 10.0  # seconds
 
-PRIVATE_ADDRESS = timedelta(minutes=10)  # how long the waiting view's address of a private image is good
-
 
 def pause(attempts: int) -> timedelta:
     """How long to wait after so many attempts: doubling, and spread so that rows do not march in step."""

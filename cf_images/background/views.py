@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64decode
 from typing import Any
 
@@ -18,12 +19,14 @@ from django.http import (
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from cf_images import conf, delivery, rendering
+from cf_images import conf, rendering
 from cf_images.background import pieces
 from cf_images.background.database import uploads
-from cf_images.background.waiting import is_private, is_signed
-from cf_images.exceptions import InvalidVariantError, RenderingError
+from cf_images.declared import DeclaredVariant
+from cf_images.exceptions import CloudflareImagesError, InvalidVariantError, RenderingError
 from cf_images.models import HELD, State, Upload
+from cf_images.permitted import permitted_variant
+from cf_images.waiting import signed_until
 
 # What we have sniffed ourselves and browsers show; anything else is only handed over.
 _SHOWN = frozenset({"image/avif", "image/gif", "image/heic", "image/jpeg", "image/png", "image/webp"})
@@ -38,30 +41,42 @@ _PLACEHOLDER = b64decode("R0lGODlhAQABAIAAAOXl5QAAACH5BAAAAAAALAAAAAABAAEAAAICRA
 @require_safe
 def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponseBase:
     """``variant`` of an image that is still here, else a redirect to it; private ones need our signature."""
+    variant = _cleaned(variant)
     upload = uploads().filter(name=name).first()
-    private = is_private(name) or (upload is not None and upload.require_signed_urls)
-    if private and not is_signed(name, request.GET.dict()):
+    private = "~" in name or (upload is not None and upload.require_signed_urls)
+    ends_at = signed_until(name, variant, request.GET.dict()) if private else None
+    signed = ends_at is not None and time.time() < ends_at
+    if private and not signed and not conf.is_never_signed(variant):
         return HttpResponseForbidden("The address has expired.", content_type="text/plain")
-    response = _answer(request, _cleaned(variant), name, upload)
+    if upload is None or upload.state not in HELD:
+        response = _redirect(name, variant, upload, ends_at=ends_at)
+    else:
+        response = _held(request, variant, upload, ends_at=ends_at, only_rendered=private and not signed)
     response["Cache-Control"] = "private, no-store" if private else "no-cache"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
 
 
-def _answer(request: HttpRequest, variant: str, name: str, upload: Upload | None) -> HttpResponseBase:
-    if upload is None or upload.state not in HELD:
-        return _redirect(name, variant, upload)
+def _held(
+    request: HttpRequest, variant: str, upload: Upload, *, ends_at: int | None, only_rendered: bool
+) -> HttpResponseBase:
+    """The bytes that are here; ``only_rendered`` where all may see the variant, but not the original."""
     if upload.source_url:
         return HttpResponse(_PLACEHOLDER, content_type="image/gif")
     try:
         file = pieces.copy(upload)
     except pieces.BytesGoneError:  # delivered in this very moment
-        return _redirect(name, variant, uploads().filter(name=name).first())
-    return _rendered(request, variant, upload, file) or _original(upload, file)
+        return _redirect(upload.name, variant, uploads().filter(name=upload.name).first(), ends_at=ends_at)
+    if rendered := _rendered(request, variant, upload, file):
+        return rendered
+    if only_rendered:
+        file.close()
+        return HttpResponse(_PLACEHOLDER, content_type="image/gif")
+    return _original(upload, file)
 
 
-def _redirect(name: str, variant: str, upload: Upload | None) -> HttpResponseBase:
+def _redirect(name: str, variant: str, upload: Upload | None, *, ends_at: int | None) -> HttpResponseBase:
     """To Cloudflare; of a name without a row (pruned, or never ours), where new images go to."""
     if upload is not None and upload.state == State.DOOMED:
         raise Http404("The image has been deleted.")
@@ -73,8 +88,15 @@ def _redirect(name: str, variant: str, upload: Upload | None) -> HttpResponseBas
         except InvalidStorageError:
             continue
         if hasattr(storage, "delivery_address"):
-            return HttpResponseRedirect(storage.delivery_address(name, variant))
+            return _at_cloudflare(storage, name, variant, ends_at=ends_at)
     raise Http404("There is no such image.")
+
+
+def _at_cloudflare(storage: Any, name: str, variant: str, *, ends_at: int | None) -> HttpResponseBase:
+    try:
+        return HttpResponseRedirect(storage.delivery_address(name, variant, ends_at=ends_at))
+    except CloudflareImagesError as error:  # the signing keys cannot be had
+        return HttpResponse(error.message, status=error.http_status, content_type="text/plain")
 
 
 def _rendered(request: HttpRequest, variant: str, upload: Upload, file: Any) -> HttpResponse | None:
@@ -84,7 +106,7 @@ def _rendered(request: HttpRequest, variant: str, upload: Upload, file: Any) -> 
     if options is None or upload.content_type not in _SHOWN or not 0 < pixels <= _MOST_PIXELS:
         return None
     try:
-        transform = rendering.Transform.from_options(options)
+        transform = DeclaredVariant.from_options(variant, options).transform
         rendition = rendering.render(file, transform, accept=request.headers.get("Accept", ""))
     except (RenderingError, InvalidVariantError):
         file.seek(0)
@@ -109,6 +131,6 @@ def _original(upload: Upload, file: Any) -> FileResponse:
 
 def _cleaned(variant: str) -> str:
     try:
-        return delivery.clean_variant(variant)
+        return permitted_variant(variant)
     except InvalidVariantError as error:
         raise Http404(error.message) from None

@@ -55,6 +55,8 @@ class Answer:
     status: int
     body: bytes = field(repr=False)
     retry_after: str = ""
+    date: str = ""
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,12 @@ def error_of(outcome: Answer | NoAnswer, *, request: str, secrets: Iterable[str]
     if kind is RateLimitedError:
         evidence["retry_after"] = _seconds(outcome.retry_after)
     return kind(_shown(message, secrets), **evidence)
+
+
+def complaint(answer: Answer, *, secrets: Iterable[str]) -> tuple[int | None, str]:
+    """Cloudflare's code and words for a refusal, as they may be shown."""
+    code, message = _complaint(answer)
+    return code, _shown(message, secrets)
 
 
 def _kind(status: int, code: int | None) -> type[CloudflareImagesError]:
@@ -152,9 +160,14 @@ def _seconds(retry_after: str) -> float | None:
     """The header ``Retry-After``, seconds or a date (RFC 9110, section 10.2.3)."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after)
+    moment = moment_of(retry_after)
+    return None if moment is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def moment_of(date: str) -> datetime | None:
+    """An HTTP date (RFC 9110, section 5.6.7), aware; ``None`` for anything else."""
     try:
-        moment = parsedate_to_datetime(retry_after)
+        moment = parsedate_to_datetime(date)
     except ValueError:
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,45 +1,28 @@
-"""The calls of Cloudflare's management API: what each sends, what it returns, when it may be repeated."""
+"""The calls about images: what each sends, what it returns, when it may be repeated."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import IO, Any, NoReturn, TypeVar
-from urllib.parse import quote
+from typing import IO, Any
 
-import stamina
-
-from cf_images.client.calls import LONGEST_PAUSE, Call
-from cf_images.client.door import BearerAuth, Download, Request, UploadURL, is_address
+from cf_images.client.account import AccountCalls
+from cf_images.client.caller import given
+from cf_images.client.calls import Call
+from cf_images.client.door import Download, HiddenURL, Request, is_address
 from cf_images.client.forms import FilePart, expiry_text, file_part, image_fields, metadata_text
-from cf_images.client.paths import check_new_id, image_path, variant_path
-from cf_images.client.values import (
-    BatchToken,
-    DirectUpload,
-    Image,
-    Stats,
-    Variant,
-    image_page,
-    variant_of,
-    variants_of,
-)
+from cf_images.client.paths import check_new_id, image_path
+from cf_images.client.values import DirectUpload, Image, image_page
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
-    CredentialsRefusedError,
     ImageExistsError,
     ImageNotFoundError,
 )
 
-T = TypeVar("T")
 
-DEFAULT_API_URL = "https://api.cloudflare.com/client/v4"
-
-_ATTEMPTS = 4
-
-
-class CloudflareImagesClient:
+class CloudflareImagesClient(AccountCalls):
     """Cloudflare Images' management API, with an API token that may edit images.
 
     Cheap to make: all clients of a process share their connections, and none is opened before the first
@@ -51,39 +34,6 @@ class CloudflareImagesClient:
 
     Every method raises ``CredentialsRefusedError``, ``RateLimitedError`` and ``CloudflareUnavailableError``.
     """
-
-    def __init__(
-        self,
-        account_id: str,
-        api_token: str,
-        *,
-        api_url: str = DEFAULT_API_URL,
-        timeout: float = 60.0,
-        retry: bool = True,
-    ) -> None:
-        self._api_url = api_url.rstrip("/")
-        self._auth = BearerAuth(api_token)
-        flaw = _credential_flaw("account ID", account_id) or _credential_flaw("API token", api_token)
-        del api_token  # or a debug page would show it among the variables of this frame
-        if flaw:
-            raise CredentialsRefusedError(flaw)
-        if not is_address(api_url):
-            raise CloudflareImagesError(f"api_url must be like {DEFAULT_API_URL}, not {api_url!r}.")
-        self._account_id = account_id
-        self._timeout = timeout
-        self._retrying = stamina.RetryingCaller(
-            attempts=_ATTEMPTS if retry else 1,
-            timeout=None,  # Call.backoff keeps the time
-            wait_initial=0.2,
-            wait_max=LONGEST_PAUSE,
-            wait_jitter=0.3,
-        )
-
-    def __repr__(self) -> str:
-        return f"<CloudflareImagesClient {self._api_url}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A CloudflareImagesClient holds an API token and is not pickled; make a new one.")
 
     # Images
 
@@ -141,7 +91,7 @@ class CloudflareImagesClient:
         if not is_address(upload_url):
             del upload_url
             raise CloudflareImagesError("The upload URL is not an address that begins with https://.")
-        address = UploadURL(upload_url)
+        address = HiddenURL(upload_url)
         del upload_url  # as the token: it would be shown with this frame
         with file_part(file, filename=filename or "image", content_type=content_type) as part:
             request = Request(
@@ -169,7 +119,7 @@ class CloudflareImagesClient:
         if metadata is not None:
             metadata_text(metadata)
         changes = {"metadata": metadata, "requireSignedURLs": require_signed_urls, "creator": creator}
-        return self._call("PATCH", image_path(image_id), Image.from_json, json=_given(changes))
+        return self._call("PATCH", image_path(image_id), Image.from_json, json=given(changes))
 
     def delete(self, image_id: str) -> None:
         """Delete an image or a draft for good; ``ImageNotFoundError`` when there is none."""
@@ -195,7 +145,7 @@ class CloudflareImagesClient:
         the key: ``{"size[gte:number]": 10}``.
         """
         conditions = dict(_condition(key, value) for key, value in (meta or {}).items())
-        query = {"per_page": str(per_page), **_given({"sort_order": sort_order, "creator": creator})}
+        query = {"per_page": str(per_page), **given({"sort_order": sort_order, "creator": creator})}
         seen: set[str] = set()
         token = ""
         while True:
@@ -208,40 +158,7 @@ class CloudflareImagesClient:
                 raise CloudflareUnavailableError("Cloudflare's list of images goes round in a circle.")
             seen.add(token)
 
-    def stats(self) -> Stats:
-        """How many images there are, and how many may be."""
-        return self._call("GET", "images/v1/stats", Stats.from_json)
-
-    # Variants
-
-    def list_variants(self) -> dict[str, Variant]:
-        """All named variants, by name."""
-        return self._call("GET", "images/v1/variants", variants_of)
-
-    def variant(self, name: str) -> Variant:
-        """One named variant; ``ImageNotFoundError`` when there is none."""
-        return self._call("GET", variant_path(name), variant_of)
-
-    def create_variant(
-        self, name: str, *, options: Mapping[str, Any], never_require_signed_urls: bool = False
-    ) -> Variant:
-        """Add a named variant: letters and digits; ``options`` as in ``Variant``. ``ImageExistsError``."""
-        variant_path(name)
-        body = {"id": name, "options": options, "neverRequireSignedURLs": never_require_signed_urls}
-        return self._call("POST", "images/v1/variants", variant_of, json=body, repeatable=False)
-
-    def update_variant(
-        self, name: str, *, options: Mapping[str, Any], never_require_signed_urls: bool | None = None
-    ) -> Variant:
-        """Replace all options of a variant; Cloudflare forgets the renditions it has made with the old."""
-        body = _given({"options": options, "neverRequireSignedURLs": never_require_signed_urls})
-        return self._call("PATCH", variant_path(name), variant_of, json=body)
-
-    def delete_variant(self, name: str) -> None:
-        """Delete a named variant; ``ImageNotFoundError`` when there is none."""
-        self._delete(variant_path(name))
-
-    # Permissions for others
+    # Permission for others
 
     def create_direct_upload(
         self,
@@ -263,10 +180,6 @@ class CloudflareImagesClient:
         # A lost answer leaves an empty draft behind; with an ID of ours that draft would be in the way.
         path, repeatable = "images/v2/direct_upload", image_id is None
         return self._call("POST", path, DirectUpload.from_json, fields=fields, repeatable=repeatable)
-
-    def batch_token(self) -> BatchToken:
-        """A token for the batch host, good for about an hour."""
-        return self._call("GET", "images/v1/batch_token", BatchToken.from_json)
 
     # How calls are made
 
@@ -313,42 +226,9 @@ class CloudflareImagesClient:
             raise taken
         return image
 
-    def _delete(self, path: str) -> None:
-        call = Call(request=self._request("DELETE", path), read=_nothing, repeatable=True)
-        try:
-            self._run(call)
-        except ImageNotFoundError:
-            if not call.unclear:  # otherwise an attempt of ours did it
-                raise
-
     def _details(self, image_id: str) -> Call[Image]:
         request = self._request("GET", image_path(image_id))
         return Call(request=request, read=Image.from_json, repeatable=True)
-
-    def _call(
-        self, method: str, path: str, read: Callable[[Any], T], *, repeatable: bool = True, **sent: Any
-    ) -> T:
-        return self._run(Call(request=self._request(method, path, **sent), read=read, repeatable=repeatable))
-
-    def _request(self, method: str, path: str, **sent: Any) -> Request:
-        url = f"{self._api_url}/accounts/{quote(self._account_id, safe='')}/{path}"
-        line = f"{method} /{path}"
-        return Request(method=method, url=url, line=line, timeout=self._timeout, auth=self._auth, **sent)
-
-    def _run(self, call: Call[T]) -> T:
-        return self._retrying(call.backoff, call.attempt)
-
-
-def _credential_flaw(what: str, value: str) -> str:
-    if not value:
-        return f"The {what} is empty."
-    if all("!" <= character <= "~" for character in value):
-        return ""
-    return f"The {what} has a space, a line break or another character that none has: copy it again."
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _condition(key: str, value: str | float) -> tuple[str, str]:
@@ -363,7 +243,3 @@ def _download(outcome: Any) -> Download:
     if not isinstance(outcome, Download):
         raise TypeError("a success without an image")
     return outcome
-
-
-def _nothing(_result: Any) -> None:
-    """What the answer to a deletion holds."""

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -50,8 +50,8 @@ class BearerAuth(httpx.Auth):
         raise TypeError("An API token is not pickled.")
 
 
-class UploadURL(httpx.URL):
-    """An address whose possession is the permission to upload: httpx logs it without its path."""
+class HiddenURL(httpx.URL):
+    """An address whose possession is a permission, to upload or to see: httpx logs it without its path."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}/[hidden]"
@@ -76,7 +76,7 @@ class Request:
     """
 
     method: str
-    url: str | UploadURL
+    url: str | HiddenURL
     line: str
     timeout: float
     auth: BearerAuth | None = None
@@ -85,11 +85,12 @@ class Request:
     file: FilePart | None = None
     json: Mapping[str, Any] | None = None
     download: bool = False
+    accept: str = "*/*"
 
     @property
     def secrets(self) -> list[str]:
         """What no message may repeat, even if Cloudflare's does."""
-        if isinstance(self.url, UploadURL):
+        if isinstance(self.url, HiddenURL):
             return [self.url.raw_path.decode().rstrip("/")]
         return [self.auth.token] if self.auth else []
 
@@ -187,6 +188,11 @@ def exchange(request: Request) -> Answer | Download | NoAnswer:
     return outcome
 
 
+def answer_to(request: Request) -> Answer | NoAnswer:
+    """``exchange`` of a request that is no download."""
+    return cast("Answer | NoAnswer", exchange(request))
+
+
 def _exchange(request: Request) -> Answer | Download | NoAnswer:
     client = process_client()
     client.tidy()
@@ -198,7 +204,14 @@ def _exchange(request: Request) -> Answer | Download | NoAnswer:
             body = response.read()
     except _FAILURES as error:
         return NoAnswer(reason=_reason(error, request.timeout), unclear=not isinstance(error, _NEVER_SENT))
-    return Answer(status=response.status_code, body=body, retry_after=response.headers.get("retry-after", ""))
+    headers = response.headers
+    return Answer(
+        status=response.status_code,
+        body=body,
+        retry_after=headers.get("retry-after", ""),
+        date=headers.get("date", ""),
+        content_type=headers.get("content-type", ""),
+    )
 
 
 def _httpx_request(request: Request) -> httpx.Request:
@@ -209,14 +222,18 @@ def _httpx_request(request: Request) -> httpx.Request:
         request.method,
         request.url,
         params=request.params,
-        headers={"User-Agent": _user_agent(), "Accept-Encoding": "identity" if request.download else "gzip"},
+        headers={
+            "User-Agent": _user_agent(),
+            "Accept": request.accept,
+            "Accept-Encoding": "identity" if request.download else "gzip",
+        },
         files=files or None,
         json=request.json,
         extensions={"timeout": dict.fromkeys(_TIMEOUTS, Deadline(request.timeout))},
     )
     if files:
         built.stream = _Pieces(built.stream)
-    if isinstance(request.url, UploadURL):
+    if isinstance(request.url, HiddenURL):
         built.url = request.url  # httpx made a plain copy
     return built
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from cf_images.exceptions import ImageNotFoundError, InvalidNameError, InvalidVariantError
@@ -12,6 +13,8 @@ from cf_images.exceptions import ImageNotFoundError, InvalidNameError, InvalidVa
 _MAX_ID_LENGTH = 1024  # "Upload via custom path" (Cloudflare Images docs)
 # Below /images/v1/ these are no images: "Images" (Cloudflare API reference).
 _API_WORDS = frozenset({"variants", "keys", "stats", "batch_token", "config", "direct_upload"})
+
+_KEY_NAME = re.compile(r"[A-Za-z0-9]{1,20}")
 
 
 def image_path(image_id: str) -> str:
@@ -34,6 +37,13 @@ def variant_path(name: str) -> str:
     if not name or _leads_elsewhere(name):
         raise InvalidVariantError(f"{name!r} is no variant's name: letters and digits.")
     return f"images/v1/variants/{quote(name, safe='')}"
+
+
+def key_path(name: str) -> str:
+    """Where a signing key is; ``ValueError`` for a name that none can have ("Keys", API schema)."""
+    if not _KEY_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no signing key's name: 1 to 20 letters and digits.")
+    return f"images/v1/keys/{name}"
 
 
 def _id_flaw(image_id: str) -> str:

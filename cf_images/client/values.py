@@ -90,6 +90,36 @@ class BatchToken:
         return cls(token=_text(result["token"]), expires_at=_moment(result.get("expiresAt")))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A key for signing delivery URLs; ``value`` is a secret, not in ``repr``."""
+
+    name: str
+    value: str = field(repr=False)
+
+    @classmethod
+    def from_json(cls, key: Any) -> SigningKey:
+        return cls(name=_text(key["name"]), value=_text(key["value"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The account's settings, ``None`` where Cloudflare does not say; ``browser_ttl`` in seconds."""
+
+    flexible_variants: bool | None = None
+    browser_ttl: int | None = None
+    preserve_content_credentials: bool | None = None
+
+    @classmethod
+    def from_json(cls, result: Any) -> Config:
+        return cls(**{name: result.get(name) for name in cls.__slots__})
+
+
+def signing_keys_of(result: Any) -> tuple[SigningKey, ...]:
+    """All signing keys, in Cloudflare's order."""
+    return tuple(SigningKey.from_json(key) for key in result["keys"])
+
+
 def image_page(result: Any) -> tuple[list[Image], str]:
     """One page of a list, and the token of the next or ``""``."""
     return [Image.from_json(image) for image in result["images"]], str(result.get("continuation_token") or "")

@@ -303,6 +303,11 @@ class Emulator:
         return self.app.requests
 
     @property
+    def signing_keys(self) -> dict[str, str]:
+        """The values of the signing keys by name, oldest first."""
+        return self.app.state.signing_keys()
+
+    @property
     def connections(self) -> int:
         """How many connections were accepted since the last reset."""
         return self.app.connections

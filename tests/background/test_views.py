@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import include, path
 from PIL import Image
 
-from cf_images.background import discard, timing, upload_from_url, views, waiting_address
+from cf_images.background import discard, upload_from_url, views, waiting_address
+from cf_images.client import deliver
 from cf_images.models import State, Upload
 from tests.background.conftest import ALIAS, work
 from tests.pictures import picture
@@ -33,8 +34,9 @@ def browser() -> Iterator[Client]:
     return Client()
 
 
-def address(row: Upload, variant: str = "w=20") -> str:
-    found = waiting_address(row.name, variant)
+def address(row: Upload, variant: str = "w=20", *, seconds: int = 60) -> str:
+    ends_at = int(time.time()) + seconds if row.require_signed_urls else None
+    found = waiting_address(row.name, variant, ends_at=ends_at)
     assert found is not None
     return found
 
@@ -150,8 +152,8 @@ class TestPrivate:
         assert body(response) == picture()
         assert response["Cache-Control"] == "private, no-store"
 
-    def test_address_may_get_another_variant(self, row: Upload, browser: Client) -> None:
-        assert browser.get(address(row).replace("w=20", "public")).status_code == 200
+    def test_address_is_for_one_variant(self, row: Upload, browser: Client) -> None:
+        assert browser.get(address(row, "avatar").replace("avatar", "public")).status_code == 403
 
     @pytest.mark.parametrize("stored", [False, True])
     def test_without_our_signature_it_is_forbidden(
@@ -161,12 +163,45 @@ class TestPrivate:
         if stored:
             work()
         bare, _, query = address(row).partition("?")
-        for wrong in ("", "key=", "key=x:y", address(other).partition("?")[2], f"{query}x"):
+        later = query.replace("exp=", "exp=9")
+        wrongs = ("", "key=", "exp=&key=x:y", address(other).partition("?")[2], f"{query}x", later)
+        for wrong in (*wrongs, "exp=²&key=x", f"exp={'9' * 5000}&key=x"):
             assert browser.get(f"{bare}?{wrong}").status_code == 403
 
-    def test_address_does_not_live_long(
-        self, row: Upload, browser: Client, monkeypatch: pytest.MonkeyPatch
+    def test_address_does_not_outlive_its_end(self, row: Upload, browser: Client) -> None:
+        assert browser.get(address(row, seconds=-1)).status_code == 403
+
+    def test_stored_it_leads_to_the_signed_address_until_the_same_moment(
+        self, row: Upload, browser: Client
     ) -> None:
-        signed = address(row)
-        monkeypatch.setattr(timing, "PRIVATE_ADDRESS", timedelta(seconds=-1))
-        assert browser.get(signed).status_code == 403
+        signed = address(row, "avatar", seconds=77)
+        work()
+        there = browser.get(signed)["Location"]
+        assert deliver(there).is_image
+        assert f"?exp={signed.partition('exp=')[2].partition('&')[0]}&sig=" in there
+
+    def test_without_signing_keys_it_is_a_bad_gateway(
+        self, row: Upload, browser: Client, settings: Any, cf_images_emulator: Any
+    ) -> None:
+        work()
+        cf_images_emulator.faults.plan("500", times=9)
+        response = browser.get(address(row, "avatar"))
+        assert response.status_code == 502
+        assert b"signing keys" in response.content
+
+    def test_a_variant_for_everybody_needs_no_signature(
+        self, row: Upload, browser: Client, settings: Any
+    ) -> None:
+        tiny = {"width": 8, "height": 8, "fit": "cover", "never_require_signed_urls": True}
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "VARIANTS": {"tiny": tiny}}
+        bare = address(row, "tiny").partition("?")[0]
+        assert Image.open(io.BytesIO(body(browser.get(bare)))).size == (8, 8)
+
+    def test_a_variant_for_everybody_never_shows_the_original(
+        self, row: Upload, browser: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "VARIANTS": {"tiny": {"neverRequireSignedURLs": True}}}
+        monkeypatch.setattr(views, "_MOST_PIXELS", 1)  # too large to be rendered in a web process
+        response = browser.get(address(row, "tiny").partition("?")[0])
+        assert response.status_code == 200
+        assert body(response) == views._PLACEHOLDER

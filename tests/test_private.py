@@ -1,0 +1,312 @@
+"""Private images, from the field to the browser: only a signed address opens, and nothing else does."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from cf_images import background, keys
+from cf_images.client import Delivered, deliver
+from cf_images.exceptions import InvalidExpiryError, InvalidVariantError
+from cf_images.storage import CloudflareImagesStorage
+from cf_images.variants import variant_url
+from tests.conftest import point_at
+from tests.pictures import picture
+
+pytestmark = pytest.mark.django_db
+
+VARIANTS = {
+    "avatar": {"width": 24, "height": 24, "fit": "cover"},
+    "teaser": {"width": 12, "height": 12, "fit": "cover", "never_require_signed_urls": True},
+}
+
+
+@pytest.fixture
+def account(cf_images_emulator: Any, settings: Any) -> Any:
+    """An emulator with these variants, which a storage of private images speaks to."""
+    for name, options in VARIANTS.items():
+        given = {key: value for key, value in options.items() if "_" not in key}
+        create_variant(cf_images_emulator, name, given, public="never_require_signed_urls" in options)
+    point_at(settings, cf_images_emulator, require_signed_urls=True, queue="none", variants=VARIANTS)
+    return cf_images_emulator
+
+
+def create_variant(emulator: Any, name: str, options: dict[str, Any], *, public: bool) -> None:
+    storage = CloudflareImagesStorage(
+        account_id=emulator.account_id, api_token=emulator.api_token, api_url=emulator.api_url
+    )
+    existing = storage.client.list_variants()
+    if name not in existing:
+        storage.client.create_variant(name, options=options, never_require_signed_urls=public)
+
+
+@pytest.fixture
+def storage(account: Any) -> Any:
+    return storages["cloudflare_images"]
+
+
+@pytest.fixture
+def name(storage: Any) -> str:
+    return storage.save("people/jane.png", ContentFile(picture()))
+
+
+def opened(url: str) -> Delivered:
+    return deliver(url)
+
+
+def bare(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def test_only_the_signed_address_opens(storage: Any, name: str) -> None:
+    url = storage.url(name)
+    assert opened(url).is_image
+    assert opened(bare(url)).status == 403
+    assert opened(url[:-1] + ("0" if url[-1] != "0" else "1")).status == 403
+    assert opened(url.replace("/public?", "/avatar?")).status == 403
+
+
+def test_any_named_variant_opens(storage: Any, name: str) -> None:
+    assert opened(storage.url(name, variant="avatar")).is_image
+
+
+def test_a_variant_for_everybody_is_not_signed(storage: Any, name: str) -> None:
+    url = storage.url(name, variant="teaser")
+    assert "?" not in url
+    assert opened(url).is_image
+
+
+def test_the_address_lives_for_an_hour_at_least(storage: Any, name: str) -> None:
+    left = expiry(storage.url(name)) - datetime.now(UTC).timestamp()
+    assert 3599 <= left <= 5400
+
+
+@pytest.mark.parametrize("expire", [60, timedelta(minutes=1)])
+def test_the_lifetime_can_be_chosen(storage: Any, name: str, expire: Any) -> None:
+    left = expiry(storage.url(name, expire=expire)) - datetime.now(UTC).timestamp()
+    assert 59 <= left <= 90
+
+
+def test_the_lifetime_of_a_storage_is_an_option(storage: Any, name: str, settings: Any) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "EXPIRE": 600}
+    left = expiry(storage.url(name)) - datetime.now(UTC).timestamp()
+    assert 599 <= left <= 900
+
+
+def test_an_end_can_be_given(storage: Any, name: str) -> None:
+    end = datetime.now(UTC) + timedelta(days=3)
+    assert expiry(storage.url(name, expire=end)) == pytest.approx(end.timestamp(), abs=1)
+
+
+@pytest.mark.parametrize("expire", [0, -5, 366 * 86_400, datetime(2020, 1, 1, tzinfo=UTC), "soon"])
+def test_a_lifetime_that_no_address_can_have_is_refused(storage: Any, name: str, expire: Any) -> None:
+    with pytest.raises(InvalidExpiryError):
+        storage.url(name, expire=expire)
+
+
+def expiry(url: str) -> int:
+    return int(url.partition("exp=")[2].partition("&")[0])
+
+
+def test_the_same_page_gives_the_same_address(storage: Any, name: str) -> None:
+    assert len({storage.url(name, expire=86_400) for _ in range(5)}) == 1
+
+
+def test_an_address_costs_no_request_after_the_first(storage: Any, name: str, account: Any) -> None:
+    storage.url(name)
+    before = len(account.requests)
+    with CaptureQueriesContext(connection) as queries:
+        for _ in range(5):
+            storage.url(name, variant="avatar")
+    assert len(account.requests) == before
+    assert not queries
+
+
+def test_flexible_variants_are_refused(storage: Any, name: str) -> None:
+    for ask in (lambda: storage.url(name, variant="w=20"), lambda: variant_url(storage.url(name), "w=20")):
+        with pytest.raises(InvalidVariantError, match="signs no flexible variants"):
+            ask()
+
+
+def test_names_of_ones_own_are_refused(storage: Any, settings: Any) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "UNIQUE_NAMES": False}
+    with pytest.raises(ImproperlyConfigured, match="unique_names"):
+        storage.save("people/jane.png", ContentFile(picture()))
+
+
+def test_a_public_image_saved_before_is_signed_too_and_opens(
+    storage: Any, settings: Any, account: Any
+) -> None:
+    point_at(settings, account, require_signed_urls=False)
+    name = storage.save("people/jane.png", ContentFile(picture()))
+    point_at(settings, account, require_signed_urls=True)
+    assert "sig=" in storage.url(name)
+    assert opened(storage.url(name)).is_image
+
+
+def test_a_private_image_stays_signed_where_the_option_is_off_again(
+    storage: Any, name: str, settings: Any, account: Any
+) -> None:
+    point_at(settings, account, require_signed_urls=False)
+    assert opened(storage.url(name)).is_image
+
+
+def test_after_a_rotation_both_keys_are_good(storage: Any, name: str, account: Any) -> None:
+    before = storage.url(name)
+    account.app.state.put_key("k20261121093000", limit=2)
+    keys.forget_all()
+    after = storage.url(name)
+    assert before != after
+    assert opened(before).is_image
+    assert opened(after).is_image
+    account.app.state.delete_key("default")
+    assert opened(before).status == 403
+    assert opened(after).is_image
+
+
+def test_the_newest_key_of_the_settings_signs(storage: Any, name: str, settings: Any, account: Any) -> None:
+    (key,) = account.signing_keys.values()
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "SIGNING_KEYS": ["an-old-one", key]}
+    assert opened(storage.url(name)).is_image
+
+
+def test_secrets_are_in_no_repr_pickle_or_traceback(storage: Any, name: str, settings: Any) -> None:
+    secret = "s1gning-key-value"
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "SIGNING_KEYS": secret}
+    given = CloudflareImagesStorage(signing_keys=[secret], account_hash="h")
+    assert secret not in repr(given)
+    assert secret.encode() not in pickle.dumps(given)
+    assert secret not in str(given.deconstruct())
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "SIGNING_KEYS": f"op://{secret}"}
+    with pytest.raises(ImproperlyConfigured) as caught:
+        storage.url(name)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=False).format())
+    assert secret not in shown
+
+
+class TestFilter:
+    """A signed address gets another variant only if the signature is ours."""
+
+    def test_ours_is_signed_again_until_the_same_moment(self, storage: Any, name: str) -> None:
+        url = storage.url(name, expire=7200)
+        other = variant_url(url, "avatar")
+        assert opened(other).is_image
+        assert expiry(other) == expiry(url)
+        assert bare(other).endswith("/avatar")
+
+    def test_ours_without_an_end_stays_without_one(self, storage: Any, name: str, account: Any) -> None:
+        address = storage._address(name, "public")
+        (key,) = keys.signing_keys(storage._options)
+        other = variant_url(str(storage_signed(address, key)), "avatar")
+        assert "exp=" not in other
+        assert opened(other).is_image
+
+    def test_a_variant_for_everybody_needs_none(self, storage: Any, name: str) -> None:
+        assert "?" not in variant_url(storage.url(name), "teaser")
+
+    @pytest.mark.parametrize("change", [lambda url: f"{url}0", lambda url: url.replace("exp=1", "exp=2")])
+    def test_a_forged_one_comes_back_as_it_came(self, storage: Any, name: str, change: Any) -> None:
+        forged = change(storage.url(name))
+        assert variant_url(forged, "avatar") == forged
+
+    def test_a_strangers_account_is_left_alone(self, storage: Any, name: str, account: Any) -> None:
+        foreign = storage.url(name).replace(f"/{account.account_hash}/", "/another-hash/")
+        assert variant_url(foreign, "avatar") == foreign
+
+    def test_it_never_asks_for_keys(self, storage: Any, name: str, account: Any) -> None:
+        url = storage.url(name)
+        keys.forget_all()
+        before = len(account.requests)
+        assert variant_url(url, "avatar") == url, "a string from anybody must not cause a request"
+        assert len(account.requests) == before
+
+    def test_a_custom_domain_is_understood(
+        self, storage: Any, name: str, account: Any, settings: Any
+    ) -> None:
+        point_at(settings, account, require_signed_urls=True)
+        custom = f"{account.delivery_url}/cdn-cgi/imagedelivery"
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "DELIVERY_URL": custom}
+        url = storage.url(name)
+        assert url.startswith(f"{custom}/")
+        assert opened(url).is_image
+        assert opened(variant_url(url, "avatar")).is_image
+
+    def test_a_reverse_proxy_is_understood(
+        self, storage: Any, name: str, account: Any, settings: Any
+    ) -> None:
+        shape = "https://img.example.com/{variant}/{image_id}"
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "DELIVERY_URL": shape}
+        url = variant_url(storage.url(name), "avatar")
+        image_id = storage.image_id(name)
+        assert url.startswith(f"https://img.example.com/avatar/{image_id}?exp=")
+        at_cloudflare = (
+            f"{account.delivery_url}/{account.account_hash}/{image_id}/avatar?{urlsplit(url).query}"
+        )
+        assert opened(at_cloudflare).is_image, "the proxy needs to rewrite the path only"
+
+
+def storage_signed(address: Any, key: str) -> Any:
+    from cf_images import signing
+
+    return signing.sign(address, key, ends_at=None)
+
+
+class TestInTheBackground:
+    @pytest.fixture
+    def queued(self, storage: Any, account: Any, settings: Any) -> Any:
+        point_at(settings, account, require_signed_urls=True, background=True, queue="none")
+        return storage
+
+    @pytest.fixture
+    def waiting(self, queued: Any) -> str:
+        return queued.save("people/jane.png", ContentFile(picture()))
+
+    def test_while_it_waits_our_own_signature_opens_it(
+        self, queued: Any, waiting: str, client: Client
+    ) -> None:
+        url = queued.url(waiting, variant="avatar")
+        assert client.get(url).status_code == 200
+        assert client.get(bare(url)).status_code == 403
+
+    def test_the_filter_signs_it_again(self, queued: Any, waiting: str, client: Client) -> None:
+        url = variant_url(queued.url(waiting), "avatar")
+        assert "/avatar/" in url
+        assert client.get(url).status_code == 200
+        forged = f"{url}x"
+        assert variant_url(forged, "public") == forged
+        with pytest.raises(InvalidVariantError):
+            variant_url(url, "w=20")
+        assert "?" not in variant_url(url, "teaser")
+
+    def test_the_same_page_gives_the_same_address(self, queued: Any, waiting: str) -> None:
+        assert len({queued.url(waiting, expire=86_400) for _ in range(5)}) == 1
+
+    def test_the_address_leads_to_the_signed_one_afterwards(
+        self, queued: Any, waiting: str, client: Client
+    ) -> None:
+        url = queued.url(waiting, variant="avatar")
+        assert background.deliver() == 1
+        there = client.get(url)["Location"]
+        assert opened(there).is_image
+        assert expiry(there) == expiry(url)
+
+    def test_delivered_it_is_signed_under_its_id(self, queued: Any, waiting: str, settings: Any) -> None:
+        background.deliver()
+        address = queued.delivery_address(waiting, "avatar")
+        assert opened(address).is_image
+        assert waiting not in address
+
+    def test_flexible_variants_are_refused_while_it_waits(self, queued: Any, waiting: str) -> None:
+        with pytest.raises(InvalidVariantError):
+            queued.url(waiting, variant="w=20")
