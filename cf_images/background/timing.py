@@ -34,7 +34,6 @@ FETCHED_BY_CLOUDFLARE = timedelta(minutes=2)
 
 GATE_RATE_LIMITED = timedelta(seconds=60)  # without a Retry-After
 GATE_SHORTEST_RETRY_AFTER = timedelta(seconds=1)  # "0", or a date that is past, must not make a hot loop
-GATE_SHORTEST_RETRY_AFTER = timedelta(seconds=1)  # "0", or a date that is past, must not make a hot loop
 GATE_LONGEST_RETRY_AFTER = timedelta(seconds=600)
 GATE_REFUSED = timedelta(minutes=5)
 GATE_FAILURES = 5  # unclear answers in a row that close it
