@@ -159,12 +159,20 @@ class CloudflareImagesStorage(Storage):
     def image_id(self, name: str) -> str:
         """Cloudflare's ID of the image; also of one whose name is a delivery URL, as older recipes stored."""
         if not _is_url(name):
-            queue = self._queue if "~" in name else None  # only private images have an ID besides the name
-            return (queue and queue.remote_id(name, self._required_alias())) or naming.image_id(name)
+            return self._remote_id(name) or naming.image_id(name)
         address = delivery.parse_url(name, conf.delivery_urls())
         if address is None or address.account_hash != self.option("account_hash"):
             raise ImageNotFoundError(f"{name} is not an image of this account.")
         return address.image_id
+
+    def _remote_id(self, name: str) -> str | None:
+        """The ID of a private image that only its row knows, also where ``background`` is off (by now)."""
+        if "~" not in name or naming.born_at(name) is None:
+            return None
+        from cf_images import background  # its models, which a project without the app does not have
+
+        found: str | None = background.remote_id(name, self.alias or "")
+        return found
 
     # Background uploads
 
@@ -189,10 +197,15 @@ class CloudflareImagesStorage(Storage):
         """The row of an image that is still here; raises ``ImageNotFoundError`` for a deleted one."""
         if (queue := self._queue) is None:
             return None
+        name = self._row_name(name)
         if queue.is_doomed(name):
             raise ImageNotFoundError(f"{name} has been deleted.")
         found: Upload | None = queue.find(name)
         return found
+
+    def _row_name(self, name: str) -> str:
+        """The name that an image's row has: where older recipes stored a delivery URL, the ID in it."""
+        return self.image_id(name) if _is_url(name) else name
 
     # Storing
 
@@ -245,11 +258,11 @@ class CloudflareImagesStorage(Storage):
         """Delete the image, in the background after the commit; one that is not there is not an error."""
         if not name:
             raise ValueError("The name must be given to delete().")
-        if queue := self._queue:
-            queue.discard(name, self._required_alias())
-            return
         try:
-            self.client.delete(self.image_id(name))
+            if queue := self._queue:
+                queue.discard(self._row_name(name), self._required_alias())
+            else:
+                self.client.delete(self.image_id(name))
         except ImageNotFoundError:
             pass
 

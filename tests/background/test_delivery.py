@@ -160,6 +160,22 @@ def test_image_deleted_before_its_upload_is_never_sent(accept: Accept, cloudflar
     assert not cloudflare.requests
 
 
+@pytest.mark.parametrize("tries", [1, 2])
+def test_image_whose_name_is_a_delivery_url_is_deleted_by_the_id_in_it(cloudflare: Any, tries: int) -> None:
+    storage = storages[ALIAS]
+    storage.client.upload(io.BytesIO(picture()), image_id="old/photo.png")
+    name = storage.delivery_address("old/photo.png", "public")
+    for _ in range(tries):
+        storage.delete(name)
+    assert not storage.exists(name)
+    with pytest.raises(FileNotFoundError):
+        storage.open(name)
+    work()
+    assert not cloudflare.images
+    storage.delete("https://example.com/somebody-elses.png")
+    assert not Upload.objects.exists()
+
+
 def test_image_without_a_row_is_deleted_too(cloudflare: Any) -> None:
     storages[ALIAS].client.upload(io.BytesIO(picture()), image_id="old.png")
     discard("old.png", ALIAS)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.files.storage import storages
 
-from cf_images.background import discard, upload_from_url
+from cf_images.background import discard, held, upload_from_url
 from cf_images.models import State, Upload
-from tests.background.conftest import ALIAS, Clock, work
+from tests.background.conftest import ALIAS, Clock, deliver_to, work
 from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +74,19 @@ def test_lost_answer_and_a_fresh_id_that_flaps_store_one_image(
     finish(row, clock)
     assert list(cloudflare.images) == [row.remote_id]
     assert planned == {"upload": [], "api": []}
+
+
+def test_name_leads_to_the_image_also_when_background_is_turned_off(
+    row: Upload, cloudflare: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work()
+    monkeypatch.setattr(held, "_remote_ids", {})  # as in a new process
+    deliver_to(settings, cloudflare, background=False)
+    storage = storages[ALIAS]
+    with storage.open(row.name) as file:
+        assert file.read() == picture()
+    storage.delete(row.name)
+    assert not cloudflare.images
 
 
 def test_expired_reservation_is_replaced(row: Upload, cloudflare: Any, clock: Clock) -> None:
