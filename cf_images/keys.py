@@ -59,17 +59,18 @@ class _Account:
     asking: threading.Lock = field(default_factory=threading.Lock)
 
     def keys(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        if not self.known:
+        known = self.known
+        if not known:
             with self.asking:
-                self._ask_first(options)
-        elif time.monotonic() - self.asked_at >= FRESH and self.asking.acquire(blocking=False):
+                return self._asked_first(options)
+        if time.monotonic() - self.asked_at >= FRESH and self.asking.acquire(blocking=False):
             self.asked_at = time.monotonic()
             threading.Thread(target=self._ask_again, args=[dict(options)], daemon=True).start()
-        return self.known
+        return known
 
-    def _ask_first(self, options: Mapping[str, Any]) -> None:
+    def _asked_first(self, options: Mapping[str, Any]) -> tuple[str, ...]:
         if self.known:
-            return  # another thread has been faster
+            return self.known  # another thread has been faster
         if self.failure and time.monotonic() - self.asked_at < _AFTER_FAILURE:
             raise CloudflareUnavailableError(self.failure)
         self.asked_at, self.failure = time.monotonic(), ""
@@ -82,6 +83,7 @@ class _Account:
             )
         if self.failure:
             raise CloudflareUnavailableError(self.failure)
+        return self.known
 
     def _ask_again(self, options: Mapping[str, Any]) -> None:
         try:
