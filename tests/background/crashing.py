@@ -54,6 +54,17 @@ def after(owner: Any, name: str) -> None:
     setattr(owner, name, deadly)
 
 
+def when_file_is_answered() -> None:
+    """The same for the second request of a private image, the one with its bytes."""
+    upload = CloudflareImagesClient.upload_direct
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        when_answered()
+        return upload(*args, **kwargs)
+
+    CloudflareImagesClient.upload_direct = deadly  # type: ignore[method-assign]
+
+
 def when_answered() -> None:
     """Die when the answer is there, before a byte of it is read: Cloudflare has carried the request out."""
 
@@ -73,6 +84,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "reservation written": lambda: after(private, "_reserve"),
     "POST sent": when_answered,
     "answer read": lambda: after(CloudflareImagesClient, "upload"),
+    "file sent": when_file_is_answered,
     "file answer read": lambda: after(CloudflareImagesClient, "upload_direct"),
     "within settling": lambda: after(pieces, "forget"),
     "settled": lambda: after(settling, "stored"),

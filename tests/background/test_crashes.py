@@ -106,9 +106,12 @@ def crash_and_deliver(site: Site, point: str, kind: str) -> None:
     assert site.run("deliver") == 0
 
 
+@pytest.mark.parametrize("kind", ["public", "private"])
 @pytest.mark.parametrize("point", ["row inserted", "bytes written"])
-def test_what_was_not_committed_leaves_nothing(site: Site, cf_images_emulator: Any, point: str) -> None:
-    crash_and_deliver(site, point, "public")
+def test_what_was_not_committed_leaves_nothing(
+    site: Site, cf_images_emulator: Any, point: str, kind: str
+) -> None:
+    crash_and_deliver(site, point, kind)
     assert site.left() == (0, 0, None, None)
     assert not cf_images_emulator.requests
 
@@ -122,10 +125,12 @@ def test_what_was_not_committed_leaves_nothing(site: Site, cf_images_emulator: A
         ("answer read", "public"),
         ("within settling", "public"),
         ("settled", "public"),
+        ("commit", "private"),
         ("claim", "private"),
         ("POST sent", "private"),
         ("reservation answered", "private"),
         ("reservation written", "private"),
+        ("file sent", "private"),
         ("file answer read", "private"),
         ("within settling", "private"),
         ("settled", "private"),
