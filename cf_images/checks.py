@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from cf_images import conf
 from cf_images.background import checks as background_checks
-from cf_images.exceptions import InvalidVariantError
+from cf_images.declared import flaws
 from cf_images.local import LocalImagesStorage
 from cf_images.storage import CloudflareImagesStorage, select_storage
 
@@ -113,21 +113,12 @@ def _emulator() -> Iterator[checks.CheckMessage]:
 
 def _variants() -> Iterator[checks.CheckMessage]:
     """E013: a declaration in VARIANTS that Cloudflare would refuse."""
-    from cf_images.rendering import Transform  # Pillow, only where a check or a picture needs it
-
-    for name, declared in conf.package("VARIANTS").items():
-        try:
-            if not re.fullmatch(r"[A-Za-z0-9]{1,99}", str(name)):
-                raise InvalidVariantError("a name is 1 to 99 letters and digits")
-            if not isinstance(declared, Mapping):
-                raise InvalidVariantError("its options are no dictionary")
-            Transform.from_options(declared)
-        except InvalidVariantError as error:
-            yield checks.Error(
-                f'CF_IMAGES["VARIANTS"][{name!r}]: {error.message}.',
-                hint='A variant is declared like "avatar": {"width": 240, "height": 240, "fit": "cover"}.',
-                id="cf_images.E013",
-            )
+    for place, flaw in flaws(conf.package("VARIANTS")):
+        yield checks.Error(
+            f'CF_IMAGES["VARIANTS"]{place}: {flaw}.',
+            hint='A variant is declared like "avatar": {"width": 240, "height": 240, "fit": "cover"}.',
+            id="cf_images.E013",
+        )
 
 
 def _selection() -> Iterator[checks.CheckMessage]:

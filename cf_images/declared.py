@@ -87,43 +87,29 @@ class DeclaredVariant:
 
 def read_variants(declared: Mapping[str, Any]) -> dict[str, DeclaredVariant]:
     """All declarations by name; ``InvalidVariantError`` about the first that is wrong names it."""
-    variants = {}
-    for name, variant in _read(declared):
-        if isinstance(variant, InvalidVariantError):
-            raise InvalidVariantError(
-                f"variant {shown(name)}: {variant.message}" if name else variant.message
-            )
-        variants[str(name)] = variant
-    return variants
+    for place, flaw in flaws(declared):
+        raise InvalidVariantError(f"VARIANTS{place}: {flaw}")
+    return {name: DeclaredVariant.from_options(name, options) for name, options in declared.items()}
 
 
-def flaws(declared: Mapping[str, Any]) -> Iterator[tuple[Any, InvalidVariantError]]:
-    """What is wrong with each declaration, by name; with all together, by ``None``."""
-    return ((name, found) for name, found in _read(declared) if isinstance(found, InvalidVariantError))
+def flaws(declared: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with each declaration, its name in brackets before; with all together, nothing before."""
+    known = {PUBLIC: PUBLIC}  # of every account
+    for name, options in declared.items():
+        try:
+            DeclaredVariant.from_options(name, options)
+        except InvalidVariantError as error:
+            yield f"[{name!r}]", error.message
+            continue
+        if (first := known.setdefault(name.lower(), name)) != name:
+            yield f"[{name!r}]", f"names that differ in case only are one variant, and there is {first!r}"
+    if (count := len({PUBLIC, *declared})) > MOST_VARIANTS:
+        yield "", f"{count} variants with {PUBLIC!r}; an account may have {MOST_VARIANTS}"
 
 
 def plain(value: Any) -> Any:
     """A number without a fraction as a whole one, as JSON should have it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _read(declared: Mapping[str, Any]) -> Iterator[tuple[Any, DeclaredVariant | InvalidVariantError]]:
-    known = {PUBLIC: PUBLIC}  # of every account
-    for name, options in declared.items():
-        try:
-            variant = DeclaredVariant.from_options(name, options)
-        except InvalidVariantError as error:
-            yield name, error
-            continue
-        first = known.setdefault(name.lower(), name)
-        if first != name:
-            problem = f"{first!r} is declared, too: names that differ in case only are one variant"
-            yield name, InvalidVariantError(problem)
-        else:
-            yield name, variant
-    if (count := len({PUBLIC, *declared})) > MOST_VARIANTS:
-        problem = f"{count} variants with {PUBLIC!r}; an account may have {MOST_VARIANTS}"
-        yield None, InvalidVariantError(problem)
 
 
 def _option(written: str) -> str:

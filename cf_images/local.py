@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 from urllib.parse import unquote
 
 from django.core.files.storage import FileSystemStorage
@@ -16,10 +16,11 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.deconstruct import deconstructible
 
 from cf_images import conf, delivery
+from cf_images.declared import DeclaredVariant
 from cf_images.exceptions import ImageNotFoundError, InvalidVariantError
-
-if TYPE_CHECKING:
-    from cf_images.rendering import Transform
+from cf_images.flexible import FlexibleVariant
+from cf_images.options import Transform
+from cf_images.permitted import permitted_variant
 
 # Inside of the media folder, so that it lives and moves with the images; not listed with them.
 _CACHE = ".cf_images"
@@ -52,12 +53,12 @@ class LocalImagesStorage(FileSystemStorage):
     the original.
     """
 
-    def url(self, name: str | None, variant: str | None = None) -> str:
+    def url(self, name: str | None, variant: str | FlexibleVariant | None = None) -> str:
         """The original's address, or that of ``variant``."""
         original = super().url(name)
         if not name or variant is None:
             return original
-        cleaned = delivery.clean_variant(variant)
+        cleaned = permitted_variant(variant)
         if not conf.serves_local_variants():
             return original
         try:
@@ -65,7 +66,7 @@ class LocalImagesStorage(FileSystemStorage):
         except NoReverseMatch:
             return original
 
-    def url_variant(self, name: str, variant: str) -> str:
+    def url_variant(self, name: str, variant: str | FlexibleVariant) -> str:
         """``url(name, variant=variant)``, as older recipes call it."""
         return self.url(name, variant=variant)
 
@@ -88,7 +89,7 @@ class LocalImagesStorage(FileSystemStorage):
         folders, files = super().listdir(path)
         return [folder for folder in folders if folder != _CACHE], files
 
-    def rendition(self, name: str, variant: str, *, accept: str = "") -> LocalRendition:
+    def rendition(self, name: str, variant: str | FlexibleVariant, *, accept: str = "") -> LocalRendition:
         """``variant`` of the image, from the disk or rendered now; ``accept`` is the browser's header.
 
         Raises ``ImageNotFoundError`` for an unknown image, ``InvalidVariantError`` for an undeclared name,
@@ -96,7 +97,7 @@ class LocalImagesStorage(FileSystemStorage):
         """
         from cf_images import rendering  # Pillow, only where something is rendered
 
-        transform = _transform(variant)
+        transform = _transform(str(variant))
         folder, key = self._cache_of(name), self._key(name, f"{transform} {rendering.accepted(accept)}")
         for kept in folder.glob(f"{key}.*"):
             return LocalRendition(path=kept, content_type=_CONTENT_TYPES[kept.suffix[1:]])
@@ -120,16 +121,14 @@ class LocalImagesStorage(FileSystemStorage):
 
 
 def _transform(variant: str) -> Transform:
-    from cf_images.rendering import Transform  # Pillow, only where something is rendered
-
     if delivery.is_flexible(variant):
-        return Transform.parse(variant)
+        return Transform.parse(permitted_variant(variant))
     declared = conf.variants()
     if variant not in declared:
         raise InvalidVariantError(
             f'No variant {variant!r} is declared in CF_IMAGES["VARIANTS"]; there are {", ".join(declared)}.'
         )
-    return Transform.from_options(declared[variant])
+    return DeclaredVariant.from_options(variant, declared[variant]).transform
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -30,32 +30,38 @@ ROOMS: dict[str, set[str]] = {
     "signing": {"exceptions", "delivery"},
     "keys": {"exceptions", "conf", "client"},
     "waiting": set(),
+    "replacing": {"naming"},
+    "addresses": {"conf", "delivery", "keys", "naming", "permitted", "signing"},
     "naming": {"exceptions"},
     "images": {"exceptions"},
     "options": {"exceptions"},
     "flexible": {"exceptions", "options"},
     "declared": {"exceptions", "options"},
     "difference": {"declared"},
+    "permitted": {"exceptions", "conf", "delivery", "flexible"},
     "rendering": {"exceptions", "options"},
     "client": {"exceptions"},
     "files": {"exceptions", "images", "client"},
     "metadata": {"exceptions", "images"},
     "sources": {"conf"},
-    "variants": {"exceptions", "conf", "delivery", "keys", "signing", "waiting"},
-    "local": {"exceptions", "conf", "delivery", "rendering"},
+    "variants": {"exceptions", "conf", "delivery", "keys", "permitted", "signing", "waiting"},
+    "local": {
+        *("exceptions", "conf", "delivery", "options", "flexible", "declared", "permitted", "rendering"),
+    },
     "background": {
         *("exceptions", "conf", "delivery", "naming", "images", "client", "files", "metadata", "sources"),
-        *("models", "signals", "waiting", "rendering"),  # rendering: its own view shows what waits
+        *("models", "permitted", "signals", "waiting"),
+        *("declared", "rendering"),  # its own view shows what waits
     },
     "storage": {
         *("exceptions", "conf", "delivery", "naming", "images", "rendering", "client"),
-        *("files", "local", "metadata", "background", "models", "keys", "signing"),
+        *("files", "local", "metadata", "background", "models", "keys", "signing", "flexible", "permitted"),
     },
     "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
     "tasks": {"background"},
     "templatetags": {"delivery", "storage", "variants"},
     "emulator": {"rendering"},  # a second opinion: it shares no code with what it is to check
-    "pytest_plugin": {"emulator", "keys", "storage"},
+    "pytest_plugin": {"conf", "declared", "emulator", "keys", "storage"},
 }
 
 # Django's own places: each is thin and may import what it shows; the emulator is no part of a site.
@@ -86,10 +92,10 @@ DEFERRED = {
     "storage": {"client", "rendering", "background"},
     "local": {"rendering"},
     "keys": {"client"},
-    "checks": {"rendering"},
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
     "background": {"background.huey_bell", "background.worker"},
-    "pytest_plugin": {"emulator", "keys", "storage"},  # pytest loads it in every project that has the package
+    # pytest loads it in every project that has the package
+    "pytest_plugin": {"conf", "declared", "emulator", "keys", "storage"},
 }
 
 

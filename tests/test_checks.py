@@ -411,7 +411,7 @@ def test_a_custom_domain_is_no_emulator(settings: Any) -> None:
         ("", {"width": 1}, "1 to 99 letters and digits"),
         ("a" * 100, {"width": 1}, "1 to 99 letters and digits"),
         ("avatar\n", {"width": 1}, "1 to 99 letters and digits"),
-        (None, 5, "no dictionary"),
+        (None, 5, "1 to 99 letters and digits"),
         ("avatar", "width=1", "no dictionary"),
         ("avatar", ["width"], "no dictionary"),
         ("avatar", None, "no dictionary"),

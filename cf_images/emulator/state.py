@@ -31,7 +31,8 @@ class Variant:
 class State:
     """Everything an account holds, in memory or in the folder ``data``; safe for threads.
 
-    ``variants`` (options by name) and ``flexible_variants`` are for the first day and after a reset.
+    ``variants`` (options by name, ``never_require_signed_urls`` among them) and ``flexible_variants`` are for
+    the first day and after a reset.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class State:
         with self._database.transaction():
             self._database.clear()
             for name, options in self._first_variants.items():
-                self._write_variant(Variant(name=name, options=dict(options)))
+                self._write_variant(_first_variant(name, options))
             for name, value in self._first_settings.items():
                 self._database.rows("INSERT INTO setting VALUES (?, ?)", name, json.dumps(value))
             self._write_key("default")
@@ -158,6 +159,12 @@ class State:
         with self._database.transaction():
             for name, value in changes.items():
                 self._database.rows("UPDATE setting SET value = ? WHERE name = ?", json.dumps(value), name)
+
+
+def _first_variant(name: str, options: Mapping[str, Any]) -> Variant:
+    options = dict(options)
+    public = bool(options.pop("never_require_signed_urls", False))
+    return Variant(name=name, options=options, never_require_signed_urls=public)
 
 
 def _variant(row: sqlite3.Row) -> Variant:
