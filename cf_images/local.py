@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
+from django.apps import apps
+from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 from django.urls import NoReverseMatch, reverse
 from django.utils.deconstruct import deconstructible
 
-from cf_images import conf, delivery
+from cf_images import conf, delivery, naming
 from cf_images.declared import DeclaredVariant
 from cf_images.exceptions import ImageNotFoundError, InvalidVariantError
 from cf_images.flexible import FlexibleVariant
@@ -24,6 +27,7 @@ from cf_images.permitted import permitted_variant
 
 # Inside of the media folder, so that it lives and moves with the images; not listed with them.
 _CACHE = ".cf_images"
+_ORIGINAL = "public"  # the variant in a waiting view's address, where none was asked for
 _EXTENSIONS = {
     "image/avif": "avif",
     "image/gif": "gif",
@@ -54,7 +58,14 @@ class LocalImagesStorage(FileSystemStorage):
     """
 
     def url(self, name: str | None, variant: str | FlexibleVariant | None = None) -> str:
-        """The original's address, or that of ``variant``."""
+        """The original's address, or that of ``variant``; our waiting view's of what is to be fetched."""
+        return self._waiting_address(name or "", variant) or self._address(name, variant)
+
+    def delivery_address(self, name: str, variant: str, **_: object) -> str:
+        """The address of ``variant`` when the image has come: there our waiting view leads to."""
+        return self._address(name, variant)
+
+    def _address(self, name: str | None, variant: str | FlexibleVariant | None) -> str:
         original = super().url(name)
         if not name or variant is None:
             return original
@@ -80,9 +91,23 @@ class LocalImagesStorage(FileSystemStorage):
         return unquote(path[len(base) :])
 
     def delete(self, name: str) -> None:
-        """Delete the image and what was rendered of it."""
+        """Delete the image and what was rendered of it; one that is yet to be fetched is not fetched."""
+        if (queue := _queue(name)) and (upload := queue.find(name)):
+            queue.discard(name, upload.storage)
+        self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Delete only the files, as the worker does with half of one before it saves the whole."""
         super().delete(name)
         shutil.rmtree(self._cache_of(name), ignore_errors=True)
+
+    def open(self, name: str, mode: str = "rb") -> File[Any]:
+        """The image; empty while it is yet to be fetched, so that loading its model never fails."""
+        return File(io.BytesIO(), name) if self.is_awaited(name) else super().open(name, mode)
+
+    def size(self, name: str) -> int:
+        """Bytes of the image; 0 while it is yet to be fetched."""
+        return 0 if self.is_awaited(name) else super().size(name)
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """Folders and files below ``path``, without the rendered ones."""
@@ -107,6 +132,17 @@ class LocalImagesStorage(FileSystemStorage):
         _write(path, rendered.body)
         return LocalRendition(path=path, content_type=rendered.content_type)
 
+    def is_awaited(self, name: str) -> bool:
+        """Whether the image is yet to be fetched from a URL."""
+        queue = _queue(name)
+        return queue is not None and not self.exists(name) and bool(queue.has_row(name))
+
+    def _waiting_address(self, name: str, variant: str | FlexibleVariant | None) -> str | None:
+        if "~" in name or (queue := _queue(name)) is None or not queue.is_young(name):
+            return None
+        address: str | None = queue.waiting_address(name, permitted_variant(variant or _ORIGINAL))
+        return address
+
     def _cache_of(self, name: str) -> Path:
         return Path(self.location) / _CACHE / hashlib.sha256(name.encode()).hexdigest()[:32]
 
@@ -118,6 +154,15 @@ class LocalImagesStorage(FileSystemStorage):
         file = os.stat(path)
         facts = f"{asked} {file.st_mtime_ns} {file.st_size}"
         return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def _queue(name: str) -> Any:
+    """The package's ``background``, if the name is one that it has given, else ``None``."""
+    if naming.born_at(name) is None or not apps.is_installed("cf_images"):
+        return None
+    from cf_images import background  # its models, which a project without the app does not have
+
+    return background
 
 
 def _transform(variant: str) -> Transform:

@@ -18,6 +18,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
 from cf_images import conf, delivery, naming
+from cf_images.background.views import placeholder
 from cf_images.exceptions import (
     CloudflareImagesError,
     CredentialsRefusedError,
@@ -48,6 +49,8 @@ def local_variant(request: HttpRequest, variant: str, name: str) -> HttpResponse
     try:
         rendition = storage.rendition(name, variant, accept=request.headers.get("Accept", ""))
     except ImageNotFoundError as error:
+        if storage.is_awaited(name):
+            return placeholder()
         raise Http404(error.message) from None
     except InvalidVariantError as error:
         return HttpResponse(error.message, status=404, content_type="text/plain; charset=utf-8")

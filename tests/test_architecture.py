@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "variants": {"exceptions", "conf", "delivery", "keys", "permitted", "signing", "waiting"},
     "local": {
         *("exceptions", "conf", "delivery", "options", "flexible", "declared", "permitted", "rendering"),
+        *("naming", "background"),  # of an image that it has yet to fetch, only the row knows
     },
     "background": {
         *("exceptions", "conf", "delivery", "naming", "images", "client", "files", "metadata", "sources"),
@@ -90,7 +91,7 @@ OPTIONAL = {"PIL", "huey", "werkzeug", "tqdm", "rest_framework", "django.tasks"}
 # … and of rooms that bring httpx, Pillow, huey or werkzeug into a process that may never need them.
 DEFERRED = {
     "storage": {"client", "rendering", "background"},
-    "local": {"rendering"},
+    "local": {"rendering", "background"},
     "keys": {"client"},
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
     "background": {"background.huey_bell", "background.worker"},

@@ -27,7 +27,7 @@ from cf_images.background.incoming import upload_from_file, upload_from_url
 from cf_images.background.repairs import prune, retry
 from cf_images.background.reporting import GateStatus, Status, status
 from cf_images.background.staging import discard, stage
-from cf_images.background.undelivered import is_undelivered
+from cf_images.background.undelivered import is_undelivered, is_young
 from cf_images.waiting import waiting_address
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "has_row",
     "is_doomed",
     "is_undelivered",
+    "is_young",
     "open_pending",
     "pending_size",
     "prune",

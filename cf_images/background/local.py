@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.core.files.base import File
 from django.core.files.storage import Storage
 
@@ -24,7 +26,7 @@ def work(claim: Claim, storage: Storage) -> None:
         with fetch(row.source_url) as file:
             info = images.validate(file)
             claim.renew()
-            storage.delete(row.name)  # half a file, if a worker was killed while it wrote
+            _remove(storage, row.name)  # half a file, if a worker was killed while it wrote
             storage.save(row.name, File(file, name=row.name))
     except FetchError as error:
         settling.later(claim, error)
@@ -33,3 +35,9 @@ def work(claim: Claim, storage: Storage) -> None:
     else:
         facts = {"content_type": info.content_type, "size": info.size}
         settling.stored(claim, remote_id=row.name, **facts, width=info.width, height=info.height)
+
+
+def _remove(storage: Storage, name: str) -> None:
+    """Delete the file, and not also the row, as ``delete()`` of our own local storage would."""
+    remove: Callable[[str], None] = getattr(storage, "remove", storage.delete)
+    remove(name)

@@ -58,13 +58,18 @@ _undelivered = _Undelivered()
 
 def is_undelivered(name: str) -> bool:
     """Whether ``url()`` must give our waiting view's address for ``name``."""
-    born_at = naming.born_at(name)
-    if born_at is not None and time.time() - born_at < timing.YOUNG:
+    if is_young(name):
         return True
     try:
         return name in _undelivered
     except SynchronousOnlyOperation:
         return True  # nobody can be asked in async code, and the view is never wrong
+
+
+def is_young(name: str) -> bool:
+    """Whether the name tells that it was chosen less than a minute ago; nobody is asked for that."""
+    born_at = naming.born_at(name)
+    return born_at is not None and time.time() - born_at < timing.YOUNG
 
 
 def remember(name: str) -> None:

@@ -58,12 +58,17 @@ def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponse
     return response
 
 
+def placeholder() -> HttpResponse:
+    """In place of an image that is yet to be fetched, or that this variant must not show."""
+    return HttpResponse(_PLACEHOLDER, content_type="image/gif", headers={"Cache-Control": "no-cache"})
+
+
 def _held(
     request: HttpRequest, variant: str, upload: Upload, *, ends_at: int | None, only_rendered: bool
 ) -> HttpResponseBase:
     """The bytes that are here; ``only_rendered`` where all may see the variant, but not the original."""
     if upload.source_url:
-        return HttpResponse(_PLACEHOLDER, content_type="image/gif")
+        return placeholder()
     try:
         file = pieces.copy(upload)
     except pieces.BytesGoneError:  # delivered in this very moment
@@ -72,7 +77,7 @@ def _held(
         return rendered
     if only_rendered:
         file.close()
-        return HttpResponse(_PLACEHOLDER, content_type="image/gif")
+        return placeholder()
     return _original(upload, file)
 
 

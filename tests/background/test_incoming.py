@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from cf_images import images, naming
 from cf_images.background import (
     discard,
     fetching,
@@ -24,6 +26,7 @@ from cf_images.background import (
 from cf_images.exceptions import ImageRejectedError
 from cf_images.models import State, Upload
 from cf_images.signals import image_rejected, image_stored
+from tests.app.models import Photo
 from tests.background.conftest import ALIAS, Clock, deliver_to, work
 from tests.background.scripted import Said, Scripted, scripted
 from tests.pictures import picture
@@ -229,6 +232,68 @@ class TestLocalStorageByURL:
         clock.advance(minutes=1)
         work()
         assert (tmp_path / row.name).read_bytes() == picture()
+
+    def test_while_it_is_awaited_the_model_loads_and_pages_show_a_placeholder(
+        self, world: Scripted, tmp_path: Any, client: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.DEBUG = True
+        monkeypatch.setattr(Photo._meta.get_field("file"), "storage", storages["default"])
+        photo = Photo()
+        photo.file = upload_from_url(f"{world.api_url}/jane.png")
+        photo.save()
+        assert (photo.file.size, photo.width) == (0, None)
+        address = storages["default"].url(photo.file.name, variant="avatar")
+        assert client.get(address)["Content-Type"] == "image/gif"
+        assert client.get(photo.file.url)["Content-Type"] == "image/gif"
+        later = storages["default"].delivery_address(photo.file.name, "avatar")  # as a page gives it later
+        assert client.get(later)["Content-Type"] == "image/gif"
+        work()
+        photo = Photo.objects.get()
+        assert (photo.file.size, photo.width) == (len(picture()), 64)
+        photo.file.close()
+        answer = client.get(address, follow=True)
+        assert (answer.status_code, answer["Content-Type"]) == (200, "image/png")
+        answer.close()
+
+    def test_older_name_needs_no_view(self, world: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+        row = self.accepted(world)
+        work()
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + 61)
+        assert storages["default"].url(row.name) == f"/media/{row.name}"
+
+    def test_unknown_name_is_still_not_found(self, db: None) -> None:
+        storage = storages["default"]
+        for name in ("missing.png", naming.unique_name("missing.png", seconds=int(time.time()))):
+            with pytest.raises(FileNotFoundError):
+                storage.open(name)
+            with pytest.raises(FileNotFoundError):
+                storage.size(name)
+
+    @pytest.mark.parametrize("arrived", [False, True])
+    def test_deleted_image_does_not_come_back(self, world: Scripted, tmp_path: Any, *, arrived: bool) -> None:
+        row = self.accepted(world)
+        if arrived:
+            work()
+        storages["default"].delete(row.name)
+        work()
+        assert not (tmp_path / row.name).exists()
+        assert bool(world.requests) is arrived
+
+    def test_image_deleted_while_it_is_fetched_does_not_survive(
+        self, world: Scripted, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row = self.accepted(world)
+        validate = images.validate
+
+        def overtaken(file: Any) -> Any:
+            storages["default"].delete(row.name)
+            return validate(file)
+
+        monkeypatch.setattr(images, "validate", overtaken)
+        work()
+        assert not (tmp_path / row.name).exists()
+        assert not Upload.objects.exists()
 
     def test_discarded_before_it_came(self, world: Scripted) -> None:
         row = self.accepted(world)
