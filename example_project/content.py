@@ -13,6 +13,7 @@ from django.core.management import call_command
 
 from cf_images import conf
 from cf_images.background import upload_from_url
+from cf_images.declared import read_variants
 from cf_images.exceptions import ImageExistsError
 from cf_images.models import State, Upload
 from cf_images.storage import CloudflareImagesStorage, select_storage
@@ -51,9 +52,13 @@ def declare_variants() -> None:
     storage = select_storage()
     if not isinstance(storage, CloudflareImagesStorage):
         return
-    for name, options in conf.package("VARIANTS").items():
+    for name, variant in read_variants(conf.package("VARIANTS")).items():
         try:
-            storage.client.create_variant(name, options={"metadata": "none", **options})
+            storage.client.create_variant(
+                name,
+                options=variant.options,
+                never_require_signed_urls=variant.never_require_signed_urls,
+            )
         except ImageExistsError:
             pass
 

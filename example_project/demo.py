@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from cf_images import conf
 from cf_images.exceptions import CloudflareImagesError
 from example_project import content
 from example_project.processes import POLL, Children, answers
@@ -50,7 +51,8 @@ class Demo:
         start, wait_for = self.children.start, self.children.wait_for
         if self.emulator:
             port, data = self.emulator.rpartition(":")[2], str(self.folder / "images")
-            emulator = start("emulator", "cf_images.emulator", "--port", port, "--data", data)
+            declared = ["--no-flexible-variants"] if conf.package("FLEXIBLE_VARIANTS") is False else []
+            emulator = start("emulator", "cf_images.emulator", "--port", port, "--data", data, *declared)
         content.prepare()
         site = start("site", "django", "runserver", "--noreload", self.site.removeprefix("http://"))
         worker = start("worker", "django", "run_huey", "-k", "thread", "-g", "TERM", "-t", "55")

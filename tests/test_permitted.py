@@ -45,11 +45,14 @@ def test_the_filter_takes_one_for_a_field_file_and_for_a_url() -> None:
     assert Template(source).render(Context({"profile": Profile(image="a.jpg"), "small": SMALL})) == URL
 
 
+@pytest.mark.django_db
 def test_a_local_storage_takes_one_and_renders_it(local: Any, client: Any) -> None:
     name = local.save("a.png", ContentFile(picture(size=(40, 40))))
     address = local.url(name, variant=SMALL)
     assert address.startswith("/cf-images/local/w=20,h=10,fit=cover,background=%23f")
-    assert client.get(address).status_code == 200
+    answer = client.get(address)
+    answer.close()
+    assert answer.status_code == 200
     assert local.rendition(name, SMALL) == local.rendition(name, str(SMALL))
 
 

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from typing import Any
 
+import httpx
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, storages
 
+from cf_images import pytest_plugin
+from cf_images.client import CloudflareImagesClient
+from cf_images.emulator import Emulator
 from cf_images.storage import CloudflareImagesStorage
 from tests.app.models import Profile
 from tests.pictures import picture
@@ -76,3 +80,17 @@ def test_loading_the_plugin_loads_nothing_else() -> None:
     script = f"import sys, cf_images.pytest_plugin; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("flexible", "status"), [(None, 200), (True, 200), (False, 403)])
+def test_the_emulator_follows_the_declarations(settings: Any, flexible: Any, status: int) -> None:
+    declared = {"w": 20, "browser-ttl": 3600, "neverRequireSignedURLs": True}
+    settings.CF_IMAGES = {"VARIANTS": {"small": declared}, "FLEXIBLE_VARIANTS": flexible}
+    with Emulator(**pytest_plugin._declared()) as emulator:
+        client = CloudflareImagesClient(emulator.account_id, emulator.api_token, api_url=emulator.api_url)
+        small = client.variant("small")
+        image = client.upload(ContentFile(picture()), filename="a.png")
+        address = f"{emulator.delivery_url}/{emulator.account_hash}/{image.id}/w=5"
+        assert httpx.get(address).status_code == status
+    assert small.options == {"fit": "scale-down", "width": 20, "metadata": "none", "browser_ttl": 3600}
+    assert small.never_require_signed_urls is True

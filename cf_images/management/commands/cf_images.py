@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from cf_images.management.subcommands import deliver, prune, uploads
+from cf_images.management.subcommands import deliver, prune, uploads, variants
 
 
 class Subcommand(Protocol):
@@ -23,13 +23,18 @@ class Subcommand(Protocol):
         ...
 
 
-SUBCOMMANDS: dict[str, Subcommand] = {"deliver": deliver, "prune": prune, "uploads": uploads}
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "deliver": deliver,
+    "prune": prune,
+    "uploads": uploads,
+    "variants": variants,
+}
 
 
 class Command(BaseCommand):
     """Dispatches to a subcommand."""
 
-    help = "Cloudflare Images: background uploads."
+    help = "Cloudflare Images: background uploads, and the variants of the account."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One parser for each subcommand."""
