@@ -15,11 +15,11 @@ from django.db.models import Field, FileField, ImageField
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
-from cf_images import conf
+from cf_images import conf, delivery
 from cf_images.background import checks as background_checks
 from cf_images.declared import flaws
 from cf_images.local import LocalImagesStorage
-from cf_images.storage import CloudflareImagesStorage, select_storage
+from cf_images.storage import PRIVATE_WITH_GIVEN_NAMES, CloudflareImagesStorage, select_storage
 
 Check = Callable[[], Iterator[checks.CheckMessage]]
 
@@ -121,6 +121,31 @@ def _variants() -> Iterator[checks.CheckMessage]:
         )
 
 
+def _private() -> Iterator[checks.CheckMessage]:
+    """E016, E017, I018: what Cloudflare cannot do with private images, and keys that a page must wait for."""
+    for alias, options in _used_options().items():
+        if not conf.option("require_signed_urls", options):
+            continue
+        if delivery.is_flexible(variant := conf.option("variant", options)):
+            yield checks.Error(
+                f'STORAGES["{alias}"] keeps private images and serves {variant!r}: Cloudflare signs no '
+                f"flexible variants.",
+                hint='Declare a named variant in CF_IMAGES["VARIANTS"] and name it in "variant".',
+                id="cf_images.E016",
+            )
+        if not conf.option("unique_names", options):
+            hint = 'Turn "unique_names" on, or "require_signed_urls" off.'
+            message = f'STORAGES["{alias}"]: {PRIVATE_WITH_GIVEN_NAMES}'
+            yield checks.Error(message, hint=hint, id="cf_images.E017")
+        if not conf.signing_keys(options):
+            yield checks.Info(
+                f'STORAGES["{alias}"] keeps private images and has no signing keys: the first page of each '
+                f"process asks Cloudflare for them, and fails where that fails.",
+                hint="Put them into CF_IMG_SIGNING_KEYS: manage.py cf_images keys --reveal prints them.",
+                id="cf_images.I018",
+            )
+
+
 def _selection() -> Iterator[checks.CheckMessage]:
     """W005, E006, W007: what ``select_storage`` would choose, and what looks as if it chose."""
     if hasattr(settings, "DEFAULT_FILE_STORAGE"):
@@ -212,6 +237,7 @@ _CHECKS = [
         _credentials,
         _emulator,
         _variants,
+        _private,
         _selection,
         _fields,
         _neighbors,

@@ -86,6 +86,8 @@ def parse_url(url: str, delivery_urls: Iterable[str]) -> DeliveryURL | None:
 @lru_cache(maxsize=64)
 def shape_flaw(delivery_url: str) -> str:
     """What is wrong with a delivery URL as a shape of addresses; empty for a good one."""
+    if "?" in delivery_url or "#" in delivery_url:
+        return "it has a query or a fragment; signatures need the query for themselves"
     named = [segment for segment in delivery_url.split("/") if "{" in segment or "}" in segment]
     if not set(named) <= _PARTS.keys():
         return f"what is in braces must be {', '.join(_PARTS)}, each between two slashes"
@@ -93,8 +95,6 @@ def shape_flaw(delivery_url: str) -> str:
         return "it has a part twice"
     if named and not {"{image_id}", "{variant}"} <= set(named):
         return "it needs both {image_id} and {variant}"
-    if "?" in delivery_url or "#" in delivery_url:
-        return "it has a query or a fragment; signatures need the query for themselves"
     return ""
 
 

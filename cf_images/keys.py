@@ -11,12 +11,15 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cf_images import conf
 from cf_images.exceptions import CloudflareImagesError, CloudflareUnavailableError
+
+if TYPE_CHECKING:
+    from cf_images.client import SigningKey
 
 logger = logging.getLogger("cf_images.keys")
 
@@ -42,6 +45,11 @@ def known_keys(options: Mapping[str, Any]) -> tuple[str, ...]:
     """The same without asking anybody: none where they are not known yet."""
     remembered = _remembered.get((conf.option("api_url", options), conf.option("account_id", options)))
     return conf.signing_keys(options) or (remembered.known if remembered else ())
+
+
+def by_age(found: Iterable[SigningKey]) -> list[SigningKey]:
+    """Oldest first: Cloudflare does not tell the age, so that of ours stands in their names."""
+    return sorted(found, key=lambda key: key.name if OUR_NAME.fullmatch(key.name) else "")
 
 
 def forget_all() -> None:
@@ -98,7 +106,7 @@ _remembered: dict[tuple[str, str], _Account] = {}
 
 
 def _fetched(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Oldest first: Cloudflare does not tell the age, so that of ours stands in their names."""
+    """The values that the account has now, oldest first."""
     from cf_images.client import CloudflareImagesClient  # httpx, only for a request
 
     client = CloudflareImagesClient(
@@ -108,10 +116,10 @@ def _fetched(options: Mapping[str, Any]) -> tuple[str, ...]:
         timeout=min(_TIMEOUT, conf.option("timeout", options)),
         retry=False,
     )
-    keys = sorted(client.signing_keys(), key=lambda key: key.name if OUR_NAME.fullmatch(key.name) else "")
-    if not keys:
+    found = by_age(client.signing_keys())
+    if not found:
         raise CloudflareUnavailableError("The account has no signing key.")
-    return tuple(key.value for key in keys)
+    return tuple(key.value for key in found)
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows does not fork

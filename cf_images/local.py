@@ -24,6 +24,7 @@ from cf_images.exceptions import ImageNotFoundError, InvalidVariantError
 from cf_images.flexible import FlexibleVariant
 from cf_images.options import Transform
 from cf_images.permitted import permitted_variant
+from cf_images.replacing import ReplacingStorage
 
 # Inside of the media folder, so that it lives and moves with the images; not listed with them.
 _CACHE = ".cf_images"
@@ -49,7 +50,7 @@ class LocalRendition:
 
 
 @deconstructible(path="cf_images.storage.LocalImagesStorage")
-class LocalImagesStorage(FileSystemStorage):
+class LocalImagesStorage(ReplacingStorage, FileSystemStorage):
     """Django's files, with ``url(name, variant=…)`` as ``CloudflareImagesStorage`` has it.
 
     The variants are served by the view in ``cf_images.urls`` for the storage at ``CF_IMAGES["LOCAL_ALIAS"]``

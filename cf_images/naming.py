@@ -28,6 +28,7 @@ _STEM_LENGTH = 40
 _BIRTH = re.compile(
     rf"(?:^|[-/])([0-9a-z]{{6,7}})[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]+)?\Z"
 )
+_OURS = re.compile(rf"(?:(?:^|-)[0-9a-z]{{6,7}}[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}|~[^~/.]+)\Z")
 _PRIVATE = re.compile(r"~([^~/.]+)(?:\.[a-z0-9]{1,4})?\Z")
 _REMOTE_ID_LENGTH = 36  # what Cloudflare generates is shaped like a UUID
 _EXTENSION_LENGTH = len(".webp")  # the longest of an image's: the bytes may turn out to deserve it
@@ -61,6 +62,19 @@ def with_remote_id(name: str, image_id: str) -> str:
     """``avatars/jane.jpg`` with Cloudflare's ID in it: ``avatars/jane~<image_id>.jpg``."""
     root, extension = posixpath.splitext(name)
     return f"{root}~{image_id}{extension}"
+
+
+def is_url(name: str) -> bool:
+    """Whether the name is an address, as older recipes stored it."""
+    return name.startswith(("https://", "http://"))
+
+
+def asked_name(name: str) -> str:
+    """``name`` as somebody may have asked for it: without birth, random part and Cloudflare's ID."""
+    folder, filename = posixpath.split(name)
+    stem, extension = posixpath.splitext(filename)
+    plain = _OURS.sub("", stem)
+    return posixpath.join(folder, f"{plain or 'image'}{extension}")
 
 
 def with_extension(name: str, extension: str) -> str:

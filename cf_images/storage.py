@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -22,12 +22,13 @@ from django.core.files.utils import validate_file_name
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from cf_images import conf, delivery, images, keys, naming, signing
+from cf_images import conf, delivery, images, naming
+from cf_images.addresses import AddressedStorage
 from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError
 from cf_images.files import CloudflareImagesFile, downloaded, from_start
 from cf_images.local import LocalImagesStorage
 from cf_images.metadata import FACTS, described, name_of
-from cf_images.permitted import permitted_variant
+from cf_images.replacing import ReplacingStorage
 
 if TYPE_CHECKING:
     from cf_images.client import CloudflareImagesClient, Image
@@ -71,7 +72,7 @@ class MisconfiguredStorage(Storage):
     get_available_name = get_created_time = get_modified_time = get_accessed_time = _refuse
 
 
-class CloudflareImagesStorage(Storage):
+class CloudflareImagesStorage(AddressedStorage, ReplacingStorage):
     """Images at Cloudflare, under names of our own; see ``conf.STORAGE_OPTIONS`` for the options.
 
     Errors are those of ``cf_images.exceptions``; a missing image is also a ``FileNotFoundError``.
@@ -96,6 +97,11 @@ class CloudflareImagesStorage(Storage):
             if declared.get("OPTIONS", {}) == self._options and import_string(backend) is type(self):
                 return str(alias)
         return None
+
+    @property
+    def given_options(self) -> Mapping[str, Any]:
+        """What it was constructed with, its ``OPTIONS``; shown without secrets."""
+        return self._options
 
     def option(self, name: str) -> Any:
         """One option as the settings have it now."""
@@ -158,7 +164,7 @@ class CloudflareImagesStorage(Storage):
 
     def image_id(self, name: str) -> str:
         """Cloudflare's ID of the image; also of one whose name is a delivery URL, as older recipes stored."""
-        if not _is_url(name):
+        if not naming.is_url(name):
             return self._remote_id(name) or naming.image_id(name)
         address = delivery.parse_url(name, conf.delivery_urls())
         if address is None or address.account_hash != self.option("account_hash"):
@@ -205,7 +211,7 @@ class CloudflareImagesStorage(Storage):
 
     def _row_name(self, name: str) -> str:
         """The name that an image's row has: where older recipes stored a delivery URL, the ID in it."""
-        return self.image_id(name) if _is_url(name) else name
+        return self.image_id(name) if naming.is_url(name) else name
 
     # Storing
 
@@ -265,6 +271,15 @@ class CloudflareImagesStorage(Storage):
                 self.client.delete(self.image_id(name))
         except ImageNotFoundError:
             pass
+
+    def _asked_name(self, name: str) -> str:
+        return super()._asked_name(self._row_name(name))
+
+    def _delete_after_commit(self, name: str, *, using: str | None) -> None:
+        if self._queue:
+            self.delete(name)  # a row of the same transaction, which nothing can part from the new image's
+        else:
+            super()._delete_after_commit(name, using=using)
 
     # Reading
 
@@ -332,74 +347,6 @@ class CloudflareImagesStorage(Storage):
     def _details(self, name: str) -> Image:
         return self.client.details(self.image_id(name))
 
-    # Delivery
-
-    def url(
-        self, name: str | None, variant: str | None = None, *, expire: signing.Lifetime | None = None
-    ) -> str:
-        """Where browsers get the image, by default as ``variant`` of the options.
-
-        A private image's address is signed, and good for at least ``expire``: see ``signing.ending``. Never
-        makes a request, but for the signing keys where the settings do not have them.
-        """
-        if not name:
-            raise ValueError("An image without a name has no URL.")
-        if variant is None and _is_url(name):
-            return name
-        cleaned = permitted_variant(variant or self.option("variant"))
-        ends_at = self._end(name, cleaned, expire)
-        return self._waiting_address(name, cleaned, ends_at) or self.delivery_address(
-            name, cleaned, ends_at=ends_at
-        )
-
-    def url_variant(self, name: str, variant: str) -> str:
-        """``url(name, variant=variant)``, as older recipes call it."""
-        return self.url(name, variant=variant)
-
-    def delivery_address(self, name: str, variant: str, *, ends_at: int | None = None) -> str:
-        """The image's address at Cloudflare, whether it has arrived there or not.
-
-        Signed where it is private, until ``ends_at`` in seconds since 1970, by default as ``url()`` does.
-        """
-        address = self._address(name, variant)
-        if address is None:
-            return name
-        if ends_at is None:
-            ends_at = self._end(name, variant, None)
-        if ends_at is None:
-            return str(address)
-        return str(signing.sign(address, keys.signing_keys(self._options)[-1], ends_at=ends_at))
-
-    def _address(self, name: str, variant: str) -> delivery.DeliveryURL | None:
-        """Its unsigned address; ``None`` for a name that is the address of somebody else, or signed."""
-        if _is_url(name):
-            found = delivery.parse_url(name, conf.delivery_urls())
-            return None if found is None or found.is_signed else replace(found, variant=variant)
-        return delivery.DeliveryURL(
-            delivery_url=self.option("delivery_url"),
-            account_hash=conf.credential("account_hash", self._options),
-            image_id=self.image_id(name),
-            variant=variant,
-        )
-
-    def _end(self, name: str, variant: str, expire: signing.Lifetime | None) -> int | None:
-        """When a signed address of the image ends; ``None`` where it needs no signature."""
-        if not self._is_private(name) or conf.is_never_signed(variant):
-            return None
-        delivery.check_signable(variant)
-        return signing.ending(self.option("expire") if expire is None else expire, now=time.time())
-
-    def _is_private(self, name: str) -> bool:
-        return "~" in name or self.option("require_signed_urls")
-
-    def _waiting_address(self, name: str, variant: str, ends_at: int | None) -> str | None:
-        """Where our own view shows an image that may not have arrived yet, if it is mounted."""
-        queue = self._queue
-        if queue is None or not queue.is_undelivered(name):
-            return None
-        address: str | None = queue.waiting_address(name, variant, ends_at=ends_at)
-        return address
-
 
 def _rebuilt(storage: type[CloudflareImagesStorage], options: dict[str, Any]) -> CloudflareImagesStorage:
     return storage(**options)
@@ -411,10 +358,6 @@ def _name_of(image: Image) -> str:
     if not name:
         return image.id
     return name if "~" in name else naming.with_remote_id(name, image.id)
-
-
-def _is_url(name: str) -> bool:
-    return name.startswith(("https://", "http://"))
 
 
 @checks.register("cf_images")

@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "variants": {"exceptions", "conf", "delivery", "keys", "permitted", "signing", "waiting"},
     "local": {
         *("exceptions", "conf", "delivery", "options", "flexible", "declared", "permitted", "rendering"),
+        "replacing",
         *("naming", "background"),  # of an image that it has yet to fetch, only the row knows
     },
     "background": {
@@ -56,7 +57,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "storage": {
         *("exceptions", "conf", "delivery", "naming", "images", "rendering", "client"),
-        *("files", "local", "metadata", "background", "models", "keys", "signing", "flexible", "permitted"),
+        *("files", "local", "metadata", "background", "models", "addresses", "replacing"),
     },
     "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
     "tasks": {"background"},

@@ -56,6 +56,11 @@ def no_credentials(settings: Any, *, but: tuple[str, ...] = ()) -> None:
         setattr(settings, name, None)
 
 
+def private(settings: Any, **changes: Any) -> None:
+    """Every storage keeps private images, with a key, but for ``changes``."""
+    settings.CF_IMAGES = {"REQUIRE_SIGNED_URLS": True, "SIGNING_KEYS": ["key"], **changes}
+
+
 @pytest.fixture(autouse=True)
 def bare(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three aliases, no app beside ours, and no credential of the machine that runs the tests."""
@@ -90,9 +95,15 @@ MISTAKES: dict[str, Callable[[Any], None]] = {
     "cf_images.E006": lambda settings: setattr(settings, "CF_IMAGES", {"LOCAL_ALIAS": "disk"}),
     "cf_images.W007": lambda settings: setattr(settings, "ENV_NAME", "dev"),
     "cf_images.E008": lambda settings: storages_with(settings, staticfiles={"BACKEND": CLOUDFLARE}),
+    "cf_images.E016": lambda settings: private(settings, VARIANT="w=200"),
+    "cf_images.E017": lambda settings: private(settings, UNIQUE_NAMES=False),
+    "cf_images.I018": lambda settings: private(settings, SIGNING_KEYS=None),
     "cf_images.E011": lambda settings: setattr(settings, "CF_IMAGES", {"API_URL": "http://localhost:8787/"}),
     "cf_images.E013": lambda settings: setattr(settings, "CF_IMAGES", {"VARIANTS": {"a-b": {"width": 1}}}),
 }
+
+
+LEVELS = {"E": django_checks.ERROR, "W": django_checks.WARNING, "I": django_checks.INFO}
 
 
 @pytest.mark.parametrize("check_id", MISTAKES)
@@ -100,7 +111,7 @@ def test_a_mistake_gives_one_message_with_a_hint(check_id: str, settings: Any) -
     MISTAKES[check_id](settings)
     message = only(check_id)
     assert message.hint
-    assert message.level == (django_checks.ERROR if ".E" in check_id else django_checks.WARNING)
+    assert message.level == LEVELS[check_id.partition(".")[2][0]]
 
 
 # E001: settings that no option has
@@ -374,6 +385,25 @@ def test_an_app_that_is_not_installed_is_not_warned_of(
     settings.INSTALLED_APPS = ["cf_images"]
     storages_with(settings, default={"BACKEND": CLOUDFLARE})
     assert found() == {}
+
+
+# E016, E017, I018: private images
+
+
+def test_private_images_without_mistakes_are_fine(settings: Any) -> None:
+    private(settings)
+    assert found() == {}
+
+
+def test_public_images_need_no_keys(settings: Any) -> None:
+    settings.CF_IMAGES = {"VARIANT": "w=200", "UNIQUE_NAMES": False}
+    assert found() == {}
+
+
+def test_private_images_elsewhere_do_not_matter_where_images_stay_local(settings: Any) -> None:
+    private(settings, SIGNING_KEYS=None, VARIANT="w=200")
+    settings.ENV_NAME, settings.DEBUG = "dev", True
+    assert not found().keys() & {"cf_images.E016", "cf_images.I018"}
 
 
 # E011: an emulator in production

@@ -271,3 +271,54 @@ def test_a_hundred_thousand_characters_are_answered_at_once(piece: str) -> None:
 def test_options_of_the_greatest_length_are_matched_without_going_back(piece: str) -> None:
     with pytest.raises(InvalidVariantError):
         delivery.clean_variant(("x=y," + piece * 1000)[:999] + "!\n")
+
+
+PROXIES = [
+    "https://img.example.com/{variant}/{image_id}",
+    "https://img.example.com/{account_hash}/i/{image_id}/v/{variant}",
+    "https://img.example.com/pictures/{image_id}/{variant}",
+]
+
+
+@pytest.mark.parametrize("shape", PROXIES)
+@pytest.mark.parametrize("image_id", ["a", "people/jane.png", "100%/ü ?#", "v/public/v/x"])
+def test_the_shape_of_a_proxy_is_built_and_read(shape: str, image_id: str) -> None:
+    url = delivery.build_url(shape, HASH, image_id, "w=200,fit=cover")
+    address = delivery.parse_url(f"{url}?exp=1&sig=2", [CLOUDFLARE, shape])
+    assert address is not None
+    assert (address.image_id, address.variant) == (image_id, "w=200,fit=cover")
+    assert address.account_hash == (HASH if "{account_hash}" in shape else "")
+    assert address.query == "exp=1&sig=2"
+    assert str(address) == f"{url}?exp=1&sig=2"
+
+
+def test_two_shapes_that_begin_alike_are_told_apart() -> None:
+    shapes = ["https://img.example.com/{variant}/v/{image_id}", "https://img.example.com"]
+    first = delivery.parse_url("https://img.example.com/avatar/v/a/b", shapes)
+    second = delivery.parse_url(f"https://img.example.com/{HASH}/a/avatar", shapes)
+    assert first is not None
+    assert second is not None
+    assert (first.image_id, second.image_id) == ("a/b", "a")
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ("https://a/{image}/{variant}", "must be {account_hash}, {image_id}, {variant}"),
+        ("https://a/x{image_id}/{variant}", "each between two slashes"),
+        ("https://a/{variant.__class__}/{image_id}", "must be"),
+        ("https://a/{image_id}/}", "must be"),
+        ("https://a/{image_id}", "needs both"),
+        ("https://a/{variant}/{account_hash}", "needs both"),
+        ("https://a/{image_id}/{image_id}/{variant}", "twice"),
+        ("https://a/{image_id}/{variant}?x=1", "query"),
+        ("https://a/#top", "fragment"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_told(shape: str, words: str) -> None:
+    assert words in delivery.shape_flaw(shape)
+
+
+@pytest.mark.parametrize("shape", [CLOUDFLARE, CUSTOM, f"{CUSTOM}/", *PROXIES])
+def test_a_good_shape_has_no_flaw(shape: str) -> None:
+    assert delivery.shape_flaw(shape) == ""

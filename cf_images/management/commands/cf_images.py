@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from cf_images.management.subcommands import deliver, prune, uploads, variants
+from cf_images.management.subcommands import deliver, keys, prune, uploads, variants
 
 
 class Subcommand(Protocol):
@@ -25,6 +25,7 @@ class Subcommand(Protocol):
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "deliver": deliver,
+    "keys": keys,
     "prune": prune,
     "uploads": uploads,
     "variants": variants,

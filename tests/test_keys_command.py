@@ -1,0 +1,149 @@
+"""``cf_images keys``: a rotation during which every address keeps opening, and no value on any screen."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
+
+from cf_images import keys
+from cf_images.client import deliver
+from tests.conftest import point_at
+from tests.pictures import picture
+
+
+@pytest.fixture
+def account(cf_images_emulator: Any, settings: Any) -> Any:
+    point_at(settings, cf_images_emulator, require_signed_urls=True)
+    return cf_images_emulator
+
+
+def run(*arguments: str) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        call_command("cf_images", "keys", *arguments, stdout=out, stderr=err)
+    finally:
+        keys.forget_all()  # as another process would not know better either
+    return out.getvalue() + err.getvalue()
+
+
+def settle(settings: Any, *values: str) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "SIGNING_KEYS": list(values)}
+
+
+def names(account: Any) -> list[str]:
+    return list(account.signing_keys)
+
+
+def test_keys_are_listed_without_their_values(account: Any) -> None:
+    (value,) = account.signing_keys.values()
+    listed = run()
+    assert "default" in listed
+    assert "fetched" in listed
+    assert value not in listed
+
+
+def test_values_are_printed_only_when_asked_for(account: Any) -> None:
+    (value,) = account.signing_keys.values()
+    assert value in run("--reveal")
+
+
+def test_a_rotation_ends_no_address(account: Any) -> None:
+    storage = storages["cloudflare_images"]
+    name = storage.save("jane.png", ContentFile(picture()))
+    old = storage.url(name)
+    said = run("--rotate")
+    assert "Both keys open images now" in said
+    assert "--retire default" in said
+    new = storage.url(name)
+    assert new != old
+    assert deliver(old).is_image
+    assert deliver(new).is_image
+    assert "Deleted default" in run("--retire", "default", "--noinput")
+    assert deliver(old).status == 403
+    assert deliver(new).is_image
+
+
+def test_no_value_is_shown_by_a_rotation(account: Any) -> None:
+    said = run("--rotate")
+    for value in account.signing_keys.values():
+        assert value not in said
+
+
+def test_with_keys_in_the_settings_it_says_where_the_new_one_goes(account: Any, settings: Any) -> None:
+    settle(settings, *account.signing_keys.values())
+    assert "end of signing_keys" in run("--rotate")
+
+
+def test_a_third_key_is_not_asked_for(account: Any) -> None:
+    run("--rotate")
+    before = names(account)
+    with pytest.raises(CommandError, match="--retire default"):
+        run("--rotate")
+    assert names(account) == before
+
+
+def test_the_only_key_is_not_deleted(account: Any) -> None:
+    with pytest.raises(CommandError, match="only key"):
+        run("--retire", "default", "--noinput")
+
+
+def test_a_key_that_is_not_there_is_named_with_those_that_are(account: Any) -> None:
+    with pytest.raises(CommandError, match="no key 'other'; it has default"):
+        run("--retire", "other", "--noinput")
+
+
+def test_the_key_that_signs_is_not_deleted(account: Any, settings: Any) -> None:
+    run("--rotate")
+    settle(settings, account.signing_keys["default"])
+    with pytest.raises(CommandError, match="settings sign with default"):
+        run("--retire", "default", "--noinput")
+    assert "default" in names(account)
+
+
+@pytest.mark.parametrize("answer", ["", "n", "no"])
+def test_it_asks_before_it_deletes(account: Any, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    run("--rotate")
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    with pytest.raises(CommandError, match="Nothing was deleted"):
+        run("--retire", "default")
+    assert len(names(account)) == 2
+
+
+def test_a_yes_deletes(account: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("--rotate")
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    run("--retire", "default")
+    assert "default" not in names(account)
+
+
+def test_keys_of_the_settings_that_cloudflare_lacks_are_told(account: Any, settings: Any) -> None:
+    settle(settings, "gone", *account.signing_keys.values())
+    assert "1 signing key(s) that the account does not have" in run()
+    settle(settings, *account.signing_keys.values(), "gone")
+    with pytest.raises(CommandError, match="403 for all"):
+        run()
+
+
+def test_a_refusal_of_cloudflare_is_an_error_without_a_traceback(account: Any, settings: Any) -> None:
+    point_at(settings, account, api_token="wrong")
+    with pytest.raises(CommandError, match="code 10000"):
+        run()
+
+
+def test_another_account_is_chosen_by_its_alias(account: Any, settings: Any) -> None:
+    backend = "cf_images.storage.CloudflareImagesStorage"
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "other": {"BACKEND": backend, "OPTIONS": {"api_token": "wrong"}},
+    }
+    with pytest.raises(CommandError, match="code 10000"):
+        run("--storage", "other")
+    with pytest.raises(CommandError, match="no CloudflareImagesStorage"):
+        run("--storage", "default")
+    with pytest.raises(CommandError, match="'nowhere'"):
+        run("--storage", "nowhere")
