@@ -1,7 +1,7 @@
 """``python -m benchmarks [name …]``: run the benchmarks, each prints one table.
 
 Without names, those that take seconds: all but ``chaos`` and ``consumers``, which start many processes and
-take minutes. ``python -m benchmarks chaos --long`` takes an hour.
+take minutes. ``python -m benchmarks chaos --long`` takes half an hour.
 """
 
 from __future__ import annotations
