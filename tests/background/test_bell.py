@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -123,6 +124,12 @@ def test_huey_task_delivers(accept: Accept, cloudflare: Any) -> None:
     assert row.name in cloudflare.images
 
 
+def test_huey_sweeps_each_minute() -> None:
+    (sweep,) = (task for task in djhuey.HUEY._registry.periodic_tasks if task.name == "cf_images_sweep")
+    minutes = [datetime(2030, 1, 1, hour, minute, tzinfo=UTC) for hour in (0, 13) for minute in (0, 17, 59)]
+    assert all(sweep.validate_datetime(minute) for minute in minutes)
+
+
 def test_immediate_mode_delivers_within_the_request(accept: Accept, cloudflare: Any, settings: Any) -> None:
     settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "huey"}
     assert djhuey.HUEY.immediate
@@ -168,6 +175,16 @@ def test_worker_with_more_to_do_rings_for_another(
     assert deliver(rows[0].pk) == 10
     assert rung == [None]
     assert deliver() == 2
+    assert rung == [None]
+
+
+def test_worker_that_has_worked_for_long_leaves_the_rest_to_another(
+    accept: Accept, rung: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [accept() for _ in range(3)]
+    rung.clear()
+    monkeypatch.setattr(timing, "LONGEST_RUN", 0)
+    assert deliver(rows[0].pk) == 1
     assert rung == [None]
 
 

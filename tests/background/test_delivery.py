@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import storages
-from django.db import transaction
+from django.db import connection, transaction
 
+from cf_images import signals
 from cf_images.background import (
     bell,
     deliver,
@@ -192,15 +193,39 @@ def test_signal_says_what_was_stored(accept: Accept) -> None:
     def hear(**told: Any) -> None:
         heard.append(told)
 
+    def break_down(**told: Any) -> None:
+        raise ZeroDivisionError
+
+    image_stored.connect(break_down)
     image_stored.connect(hear)
     try:
         row = accept()
         work()
     finally:
         image_stored.disconnect(hear)
-    told = heard[0]
+        image_stored.disconnect(break_down)
+    (told,) = heard
+    row.refresh_from_db()
+    assert row.state == State.STORED
     assert (told["name"], told["storage"]) == (row.name, ALIAS)
     assert (told["size"], told["width"], told["height"]) == (len(picture()), 64, 48)
+
+
+@pytest.mark.parametrize("answer", ["image_stored", "image_rejected"])
+def test_signals_come_after_the_commit(accept: Accept, cloudflare: Any, answer: str) -> None:
+    in_transaction: list[bool] = []
+
+    def hear(**_: Any) -> None:
+        in_transaction.append(connection.in_atomic_block)
+
+    signal = getattr(signals, answer)
+    signal.connect(hear)
+    row = accept()
+    if answer == "image_rejected":
+        Upload.objects.filter(pk=row.pk).update(metadata={"x": "y" * 2000})
+    work()
+    signal.disconnect(hear)
+    assert in_transaction == [False]
 
 
 def test_deliver_takes_the_hint_and_then_the_others(accept: Accept, cloudflare: Any) -> None:

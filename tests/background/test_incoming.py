@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -159,6 +160,8 @@ class TestByFile:
     def test_20_megabytes_are_refused_before_they_are_kept(self, cloudflare: Any) -> None:
         with pytest.raises(ImageRejectedError, match="10 MB"):
             upload_from_file(io.BytesIO(picture() + b"\0" * 20_000_000))
+        with pytest.raises(ImageRejectedError, match="10 MB"):
+            storages[ALIAS].save("large.png", ContentFile(picture() + b"\0" * 20_000_000))
         assert not Upload.objects.exists()
 
     def test_local_storage_saves_at_once(self, cloudflare: Any, settings: Any, tmp_path: Any) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 
-from cf_images.background import discard, held, upload_from_url
+from cf_images.background import discard, held, open_pending, upload_from_url
+from cf_images.client import CloudflareImagesClient
+from cf_images.exceptions import ImageRejectedError
 from cf_images.models import State, Upload
 from tests.background.conftest import ALIAS, Clock, deliver_to, work
 from tests.pictures import picture
@@ -59,6 +61,20 @@ def test_one_fault_costs_only_time(
     full = [image_id for image_id in cloudflare.images if not cloudflare.images[image_id].draft]
     assert full == [row.remote_id]
     assert cloudflare.images[row.remote_id].body == picture()
+
+
+def test_refused_for_good_is_rejected_and_keeps_its_bytes(
+    row: Upload, cloudflare: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ImageRejectedError("not like this", status=400, code=5400)
+
+    monkeypatch.setattr(CloudflareImagesClient, "upload_direct", refuse)
+    work()
+    row.refresh_from_db()
+    assert (row.state, row.last_code) == (State.REJECTED, 5400)
+    with open_pending(row.name) as file:
+        assert file.read() == picture()
 
 
 def test_lost_answer_and_a_fresh_id_that_flaps_store_one_image(

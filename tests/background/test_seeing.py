@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import Client
@@ -267,6 +268,16 @@ class TestChecks:
         declared["ENGINE"] = "django.db.backends.postgresql"
         declared["OPTIONS"] = {}
         assert ids(checks.sqlite) == []
+
+    def test_manage_py_check_runs_all_of_them(self, cloudflare: Any, settings: Any) -> None:
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "BACKGROUND": True, "QUEUE": "nonsense"}
+        settings.ROOT_URLCONF = "tests.background.no_urls"
+        settings.DATABASE_ROUTERS = ["tests.background.test_seeing.Elsewhere"]
+        found = {message.id for message in run_checks()}
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "huey"}
+        found |= {message.id for message in run_checks()}
+        expected = {f"cf_images.{number}" for number in ("E101", "W102", "W103", "W104", "I105")}
+        assert found >= expected
 
 
 class Elsewhere:
