@@ -1,4 +1,4 @@
-"""An hour without Cloudflare as visitors see it: images are taken and shown all along, and delivered later."""
+"""An hour without Cloudflare as visitors see it: images are taken, shown all along, and delivered later."""
 
 from __future__ import annotations
 
