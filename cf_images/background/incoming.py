@@ -46,7 +46,8 @@ def upload_from_url(
 
     ``upload_to`` takes strftime codes, as a field's does; ``storage`` is an alias or a storage, by default
     what ``select_storage`` gives; what is not given comes from its options. Raises ``ValidationError`` for
-    a URL that may not be fetched. A storage of local files gets the image from our worker instead.
+    a URL that may not be fetched. A storage of local files gets the image from our worker instead. One at
+    Cloudflare shows, opens and deletes an image that waits only where its option ``background`` is on.
     """
     validate_source_url(url)
     target, alias = _storage(storage)
