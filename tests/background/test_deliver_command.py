@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,17 @@ def test_delivers_what_is_due_and_stops(accept: Accept, cloudflare: Any) -> None
     rows = [accept() for _ in range(3)]
     call_command("cf_images", "deliver")
     assert set(cloudflare.images) == {row.name for row in rows}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal(
+    accept: Accept, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, terminal: bool
+) -> None:
+    for _ in range(3):
+        accept()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    call_command("cf_images", "deliver")
+    assert ("3/3" in capsys.readouterr().err) is terminal
 
 
 def test_loop_waits_for_more_and_finishes_when_interrupted(

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections, connections
+from tqdm import tqdm
 
 from cf_images.background.claims import due
 from cf_images.background.worker import deliver_one
@@ -71,11 +72,6 @@ def _tried(*, loop: bool) -> bool:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[], object]]:
-    """A bar on a terminal, where tqdm is installed; else nothing."""
-    try:
-        from tqdm import tqdm  # a convenience, no dependency
-    except ImportError:
-        yield lambda: None
-        return
+    """A bar on a terminal; elsewhere nothing."""
     with tqdm(total=due().count(), unit="image", disable=not sys.stderr.isatty()) as bar:
         yield bar.update
