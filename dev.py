@@ -24,8 +24,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "dev-stamp"  # says which extra of which pyproject.toml is installed
 UNFINISHED = "unfinished"
-EXTRAS = ("emulator", "test", "dev")  # each contains the one before
-COMMANDS = {"run": "emulator", "test": "test", "check": "dev", "bench": "test"}
+EXTRAS = ("emulator", "test", "bench", "dev")  # each contains the one before
+COMMANDS = {"run": "emulator", "test": "test", "check": "dev", "bench": "bench"}
 
 # What a caller's shell may have set that would bring foreign code or settings in here, or lead pip out.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "DJANGO_SETTINGS_MODULE", "PIP_USER", "PIP_TARGET")

@@ -72,7 +72,9 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
     # The bell of background uploads: "huey", "none" or a dotted path; None: huey where djhuey is installed.
     "QUEUE": Option(),
 }
-_KNOWN_KEYS = PACKAGE_OPTIONS.keys() | {name.upper() for name in STORAGE_OPTIONS}
+_KEYS = {name: name.upper() for name in STORAGE_OPTIONS}
+_KNOWN_KEYS = frozenset({*PACKAGE_OPTIONS, *_KEYS.values()})
+_NOTHING = (None, "")
 
 
 class GivenOptions(dict[str, Any]):
@@ -85,15 +87,14 @@ class GivenOptions(dict[str, Any]):
 def option(name: str, given: Mapping[str, Any]) -> Any:
     """The value of one storage option; ``given`` are the storage's own ``OPTIONS``."""
     declared = STORAGE_OPTIONS[name]
-    for place, value in _places(name, declared, given):
-        if value is None or value == "":
-            continue
-        problem = _problem(value, declared, place)
-        if problem:
-            del value  # a debug page shows what each frame knows
-            raise ImproperlyConfigured(problem)
-        return value
-    return declared.default
+    place, value = _found(name, declared, given)
+    if value is None:
+        return declared.default
+    problem = _problem(value, declared, place)
+    if problem:
+        del value  # a debug page shows what each frame knows
+        raise ImproperlyConfigured(problem)
+    return value
 
 
 def credential(name: str, given: Mapping[str, Any]) -> str:
@@ -186,20 +187,27 @@ def serves_local_variants() -> bool:
     return bool(has_urls and (settings.DEBUG if asked is None else asked))
 
 
-def _places(name: str, declared: Option, given: Mapping[str, Any]) -> Any:
-    yield f'OPTIONS["{name}"]', given.get(name)
-    yield f'CF_IMAGES["{name.upper()}"]', _cf_images().get(name.upper())
+def _found(name: str, declared: Option, given: Mapping[str, Any]) -> tuple[str, Any]:
+    """Where the value of an option was found, and the value; without detours, since every ``url()`` asks."""
+    if (value := given.get(name)) not in _NOTHING:
+        return f'OPTIONS["{name}"]', value
+    if (value := _cf_images().get(_KEYS[name])) not in _NOTHING:
+        return f'CF_IMAGES["{_KEYS[name]}"]', value
     for flat in declared.names:
-        yield f"the setting {flat}", getattr(settings, flat, None)
+        if (value := getattr(settings, flat, None)) not in _NOTHING:
+            return f"the setting {flat}", value
     for flat in declared.names:
-        yield f"the environment variable {flat}", os.environ.get(flat)
+        if value := os.environ.get(flat):
+            return f"the environment variable {flat}", value
+    return "", None
 
 
 def _cf_images() -> Mapping[str, Any]:
     declared = getattr(settings, "CF_IMAGES", {})
     if not isinstance(declared, Mapping):
         raise ImproperlyConfigured(f"CF_IMAGES is a {type(declared).__name__}, not a dictionary.")
-    if unknown := sorted(str(key) for key in declared.keys() - _KNOWN_KEYS):
+    if not declared.keys() <= _KNOWN_KEYS:
+        unknown = sorted(str(key) for key in declared.keys() - _KNOWN_KEYS)
         raise ImproperlyConfigured(
             f"Unknown key in CF_IMAGES: {', '.join(unknown)}. Known are {', '.join(sorted(_KNOWN_KEYS))}."
         )

@@ -104,7 +104,10 @@ def _beginning(delivery_url: str) -> str:
 
 
 def _encoded(account_hash: str, image_id: str, variant: str) -> tuple[str, str, str]:
-    return quote(account_hash, safe=""), quote(image_id, safe="/"), quote(variant, safe="=,;:.")
+    return _quoted(account_hash, ""), quote(image_id, safe="/"), _quoted(variant, "=,;:.")
+
+
+_quoted = lru_cache(maxsize=1024)(quote)  # the same few hashes and variants on every page
 
 
 def _taken_apart(url: str, delivery_url: str) -> DeliveryURL | None:
