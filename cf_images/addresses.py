@@ -10,6 +10,7 @@ from typing import Any
 from django.core.files.storage import Storage
 
 from cf_images import conf, delivery, keys, signing
+from cf_images.flexible import FlexibleVariant
 from cf_images.naming import is_url
 from cf_images.permitted import permitted_variant
 
@@ -32,7 +33,11 @@ class AddressedStorage(Storage):
         raise NotImplementedError
 
     def url(
-        self, name: str | None, variant: str | None = None, *, expire: signing.Lifetime | None = None
+        self,
+        name: str | None,
+        variant: str | FlexibleVariant | None = None,
+        *,
+        expire: signing.Lifetime | None = None,
     ) -> str:
         """Where browsers get the image, by default as ``variant`` of the options.
 
@@ -49,7 +54,7 @@ class AddressedStorage(Storage):
             name, cleaned, ends_at=ends_at
         )
 
-    def url_variant(self, name: str, variant: str) -> str:
+    def url_variant(self, name: str, variant: str | FlexibleVariant) -> str:
         """``url(name, variant=variant)``, as older recipes call it."""
         return self.url(name, variant=variant)
 

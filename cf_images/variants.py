@@ -11,13 +11,14 @@ from django.core.files.storage import storages
 from django.urls import Resolver404, get_script_prefix, resolve, reverse
 
 from cf_images import conf, delivery, keys, signing, waiting
+from cf_images.flexible import FlexibleVariant
 from cf_images.permitted import permitted_variant
 
 # Views of ours whose address ends in <variant>/<path:name>.
 _OUR_VIEWS = ("local_variant", "waiting")
 
 
-def variant_url(image: Any, variant: str) -> str:
+def variant_url(image: Any, variant: str | FlexibleVariant) -> str:
     """``variant`` of a field file, or of the URL of one; an empty field gives the empty string.
 
     A storage that knows no variants gives its plain URL; a URL that is not ours comes back unchanged, and
@@ -34,7 +35,7 @@ def variant_url(image: Any, variant: str) -> str:
     return str(image.url)
 
 
-def replace_variant(url: str, variant: str) -> str:
+def replace_variant(url: str, variant: str | FlexibleVariant) -> str:
     """``url`` with another variant where it is a delivery, waiting or local URL of this project."""
     cleaned = permitted_variant(variant)
     if address := delivery.parse_url(url, conf.delivery_urls()):

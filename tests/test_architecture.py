@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "keys": {"exceptions", "conf", "client"},
     "waiting": set(),
     "replacing": {"naming"},
-    "addresses": {"conf", "delivery", "keys", "naming", "permitted", "signing"},
+    "addresses": {"conf", "delivery", "flexible", "keys", "naming", "permitted", "signing"},
     "naming": {"exceptions"},
     "images": {"exceptions"},
     "options": {"exceptions"},
@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "files": {"exceptions", "images", "client"},
     "metadata": {"exceptions", "images"},
     "sources": {"conf"},
-    "variants": {"exceptions", "conf", "delivery", "keys", "permitted", "signing", "waiting"},
+    "variants": {"exceptions", "conf", "delivery", "flexible", "keys", "permitted", "signing", "waiting"},
     "local": {
         *("exceptions", "conf", "delivery", "options", "flexible", "declared", "permitted", "rendering"),
         "replacing",

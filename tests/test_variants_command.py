@@ -95,7 +95,8 @@ def test_the_difference_is_shown_and_nothing_is_sent(
 def test_apply_creates_and_updates_and_leaves_the_rest(run: Any, account: Any, settings: Any) -> None:
     account.create_variant("hero", options={"width": 5, "height": 9, "browser_ttl": 3600})
     account.create_variant("old", options={"width": 5})
-    declare(settings, {"avatar": {"w": 240, "never_require_signed_urls": True}, "hero": {"width": 6}})
+    public = {"never_require_signed_urls": True}
+    declare(settings, {"avatar": {"w": 240} | public, "hero": {"width": 6} | public})
     done = run("--apply")
     assert done.status == 0
     assert "  changed hero\n  added avatar\n" in done.out
@@ -105,7 +106,10 @@ def test_apply_creates_and_updates_and_leaves_the_rest(run: Any, account: Any, s
         "old": {"fit": "scale-down", "metadata": "none", "width": 5},
         "avatar": {"fit": "scale-down", "metadata": "none", "width": 240},
     }
-    assert account.variant("avatar").never_require_signed_urls is True
+    open_to_all = {
+        variant.id for variant in account.list_variants().values() if variant.never_require_signed_urls
+    }
+    assert open_to_all == {"avatar", "hero"}
 
 
 def test_afterwards_they_are_in_sync(run: Any, account: Any, settings: Any) -> None:
