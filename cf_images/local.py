@@ -58,8 +58,17 @@ class LocalImagesStorage(ReplacingStorage, FileSystemStorage):
     the original.
     """
 
-    def url(self, name: str | None, variant: str | FlexibleVariant | None = None) -> str:
-        """The original's address, or that of ``variant``; our waiting view's of what is to be fetched."""
+    def url(
+        self,
+        name: str | None,
+        variant: str | FlexibleVariant | None = None,
+        *,
+        expire: object = None,  # noqa: ARG002  # as CloudflareImagesStorage has it
+    ) -> str:
+        """The original's address, or that of ``variant``; our waiting view's of what is to be fetched.
+
+        Local files are not private: ``expire`` is ignored.
+        """
         return self._waiting_address(name or "", variant) or self._address(name, variant)
 
     def delivery_address(self, name: str, variant: str, **_: object) -> str:

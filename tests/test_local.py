@@ -110,3 +110,7 @@ def test_nothing_outside_of_the_folder_is_rendered(local: LocalImagesStorage, na
 def test_a_migration_holds_its_path_and_what_it_was_given() -> None:
     written, _ = MigrationWriter.serialize(LocalImagesStorage(base_url="/pictures/"))
     assert written == "cf_images.storage.LocalImagesStorage(base_url='/pictures/')"
+
+
+def test_an_address_takes_a_lifetime_as_at_cloudflare_and_ignores_it(local: LocalImagesStorage) -> None:
+    assert local.url("a.png", expire=60) == local.url("a.png")

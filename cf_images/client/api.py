@@ -19,6 +19,7 @@ from cf_images.exceptions import (
     CloudflareUnavailableError,
     ImageExistsError,
     ImageNotFoundError,
+    ImageRejectedError,
 )
 
 
@@ -188,6 +189,11 @@ class CloudflareImagesClient(AccountCalls):
     ) -> dict[str, str]:
         if image_id is not None:
             check_new_id(image_id)
+            if others["require_signed_urls"]:
+                raise ImageRejectedError(
+                    f"{image_id[:80]!r} cannot require signed URLs: Cloudflare allows no custom IDs for private"
+                    f" images. Leave image_id out, and keep the ID that the answer has."
+                )
         return image_fields(image_id=image_id, metadata=metadata, **others)
 
     def _create(self, fields: dict[str, str], file: FilePart | None) -> Image:

@@ -123,3 +123,17 @@ def test_a_signature_is_neither_logged_nor_told(caplog: pytest.LogCaptureFixture
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(CloudflareImagesError, match="https://"):
         deliver("javascript:alert(1)")
+
+
+def test_a_private_image_with_an_id_of_ones_own_is_not_sent(
+    account: CloudflareImagesClient, cf_images_emulator: Any
+) -> None:
+    attempts = [
+        lambda: account.upload(io.BytesIO(picture()), image_id="a.png", require_signed_urls=True),
+        lambda: account.upload_url("https://example.com/a.png", image_id="a.png", require_signed_urls=True),
+        lambda: account.create_direct_upload(image_id="a.png", require_signed_urls=True),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ImageRejectedError, match="no custom IDs for private images"):
+            attempt()
+    assert not cf_images_emulator.requests

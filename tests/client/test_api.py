@@ -227,12 +227,10 @@ def test_a_direct_upload_is_reserved(client: CloudflareImagesClient, cloudflare:
     url = "https://upload.imagedelivery.net/hash/a%2Fb"
     cloudflare.post("/v2/direct_upload").mock(return_value=success({"id": "a/b", "uploadURL": url}))
     moment = datetime(2026, 11, 21, 3, 4, 5, 999, timezone(timedelta(hours=1)))
-    reserved = client.create_direct_upload(
-        image_id="a/b", metadata={"a": 1}, require_signed_urls=True, creator="me", expires_at=moment
-    )
+    reserved = client.create_direct_upload(image_id="a/b", metadata={"a": 1}, creator="me", expires_at=moment)
     assert reserved == DirectUpload(id="a/b", upload_url=url)
     assert form(sent(cloudflare)) == {
-        '"requireSignedURLs"': "true",
+        '"requireSignedURLs"': "false",
         '"id"': "a/b",
         '"metadata"': '{"a":1}',
         '"creator"': "me",
@@ -246,6 +244,8 @@ def test_a_direct_upload_never_sends_an_empty_form(
     cloudflare.post("/v2/direct_upload").mock(return_value=success({"id": "x", "uploadURL": "https://u"}))
     client.create_direct_upload()
     assert form(sent(cloudflare)) == {'"requireSignedURLs"': "false"}
+    client.create_direct_upload(require_signed_urls=True)
+    assert form(sent(cloudflare)) == {'"requireSignedURLs"': "true"}
 
 
 def test_a_batch_token_has_its_nanoseconds_cut(
