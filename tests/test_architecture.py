@@ -60,8 +60,14 @@ ROOMS: dict[str, set[str]] = {
         *("files", "local", "metadata", "background", "models", "addresses", "replacing"),
     },
     "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
+    "markup": {
+        *("exceptions", "conf", "delivery", "options", "flexible", "permitted", "variants"),
+        "rendering",  # the arithmetic of fit, without pixels
+    },
     "tasks": {"background"},
-    "templatetags": {"delivery", "storage", "variants"},
+    "templatetags": {"markup", "variants"},
+    # For other people's views, serializers and admins; one module for each package that may be absent.
+    "contrib": {"exceptions", "conf", "delivery", "flexible", "markup", "validators", "variants"},
     "emulator": {"rendering"},  # a second opinion: it shares no code with what it is to check
     "pytest_plugin": {"conf", "declared", "emulator", "keys", "storage"},
 }
@@ -94,6 +100,7 @@ DEFERRED = {
     "storage": {"client", "rendering", "background"},
     "local": {"rendering", "background"},
     "keys": {"client"},
+    "markup": {"rendering"},  # Pillow, for pages that show images of known dimensions
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
     "background": {"background.huey_bell", "background.worker"},
     # pytest loads it in every project that has the package
