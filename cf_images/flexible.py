@@ -7,11 +7,11 @@ URL can have (``border`` is for Workers alone). What Cloudflare would ignore in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from cf_images.exceptions import InvalidVariantError
 from cf_images.options.strict import STRICT, checked
@@ -66,33 +66,37 @@ class FlexibleVariant:
     upscale: Literal["interpolate", "generate"] | None = None
     slow_connection_quality: int | Quality | None = None
     onerror: Literal["redirect"] | None = None
+    _text: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         given = self.given()
         if not given:
             raise InvalidVariantError("a flexible variant needs at least one option, such as width=200")
+        pieces = []
         for name, value in given.items():
-            object.__setattr__(self, name, _canonical(name, value)[0])
+            kept, piece = _canonical(name, value)
+            object.__setattr__(self, name, kept)
+            pieces.append(piece)
+        object.__setattr__(self, "_text", ",".join(pieces))
         for name in given:
             for is_wrong, problem in _RULES.get(name, ()):
                 if is_wrong(self):
                     raise InvalidVariantError(problem.format(self))
 
-    @classmethod
-    def of(cls, **options: Any) -> Self:
+    @staticmethod
+    def of(**options: Any) -> FlexibleVariant:
         """The same from keywords that may be wrong, or short: ``of(w=200)``; all errors are ours."""
-        return cls.from_options(options)
+        return FlexibleVariant.from_options(options)
 
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Self:
+    @staticmethod
+    def from_options(options: Mapping[str, Any]) -> FlexibleVariant:
         """The same from a mapping; long and short names, with ``_``, ``-`` or ``.`` between words."""
-        given: dict[str, Any] = {}
-        for written, value in options.items():
-            name = _field(written)
-            if name in given:
-                raise InvalidVariantError(f"{name} is given twice, once as {shown(written)}")
-            given[name] = value
-        return cls(**given)
+        # 1 and True are equal, and different options
+        given = tuple((name, value, type(value)) for name, value in options.items())
+        try:
+            return _made(given)
+        except TypeError:  # a list, which cannot be a key
+            return _made.__wrapped__(given)
 
     def given(self) -> dict[str, Any]:
         """The options that were given, in the order of ``str()``."""
@@ -100,20 +104,31 @@ class FlexibleVariant:
         return {name: value for name, value in pairs if value is not None}
 
     def __str__(self) -> str:
-        return ",".join(_canonical(name, value)[1] for name, value in self.given().items())
+        return self._text
 
     def __repr__(self) -> str:
         return f"FlexibleVariant({', '.join(f'{name}={value!r}' for name, value in self.given().items())})"
 
 
-_NAMES = tuple(field.name for field in fields(FlexibleVariant))
-_values = attrgetter(*_NAMES)  # all at once: templates ask for each image
+_NAMES = tuple(option.name for option in fields(FlexibleVariant) if option.init)
+_values = attrgetter(*_NAMES)  # all at once, which is faster
 _IN_URLS = {name: name.replace("_", "." if name.startswith("trim_") else "-") for name in _NAMES}
 _SHORT = {name: short for short, name in ALIASES.items() if len(short) < len(name)}
 _FIELDS = {
     **{name: name for name in _NAMES},
     **{alias.replace("-", "_"): name.replace("-", "_") for alias, name in ALIASES.items()},
 }
+
+
+@lru_cache(maxsize=256)  # a template makes the same few for each image
+def _made(options: tuple[tuple[str, Any, type], ...]) -> FlexibleVariant:
+    given: dict[str, Any] = {}
+    for written, value, _ in options:
+        name = _field(written)
+        if name in given:
+            raise InvalidVariantError(f"{name} is given twice, once as {shown(written)}")
+        given[name] = value
+    return FlexibleVariant(**given)
 
 
 def _field(written: str) -> str:
@@ -136,7 +151,7 @@ def _canonical(name: str, value: Any) -> tuple[Any, str]:
         return _remembered.__wrapped__(name, value)
 
 
-@lru_cache(maxsize=1024, typed=True)  # a template makes the same few for each image
+@lru_cache(maxsize=1024, typed=True)
 def _remembered(name: str, value: Any) -> tuple[Any, str]:
     in_urls = _IN_URLS[name]
     kept = checked(in_urls, value, STRICT, called=name)

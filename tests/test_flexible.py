@@ -151,8 +151,15 @@ def test_equal_options_are_equal_variants(one: dict[str, Any], other: dict[str, 
 
 
 def test_a_switch_and_a_number_are_not_mistaken_for_each_other() -> None:
-    assert str(FlexibleVariant(anim=True)) == "anim=true"
+    assert str(FlexibleVariant.of(anim=True)) == "anim=true"
     assert "anim cannot be 1" in refusal(anim=1)
+    assert str(FlexibleVariant.of(blur=1)) == "blur=1"
+    assert "blur cannot be True" in refusal(blur=True)
+
+
+def test_what_a_template_asks_for_again_and_again_is_made_once() -> None:
+    assert FlexibleVariant.of(w=200, q="80") is FlexibleVariant.of(w=200, q="80")
+    assert FlexibleVariant.of(w=200, q=80) == FlexibleVariant.of(w=200, q="80")
 
 
 def test_another_size_of_the_same_is_a_replacement() -> None:
@@ -185,6 +192,7 @@ def literals(hint: Any) -> Iterator[Any]:
 
 def test_the_types_name_every_option_and_every_word_of_the_table() -> None:
     hints = get_type_hints(FlexibleVariant)
+    del hints["_text"]
     assert {name.replace("trim_", "trim.").replace("_", "-") for name in hints} == OPTIONS.keys()
     for name, hint in hints.items():
         option = OPTIONS[name.replace("trim_", "trim.").replace("_", "-")]
