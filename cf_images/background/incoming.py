@@ -13,7 +13,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
-from django.utils import timezone
 
 from cf_images import conf, images, naming
 from cf_images.background.staging import stage, stage_url
@@ -139,7 +138,7 @@ def _option(storage: Storage, name: str, given: Any) -> Any:
 
 
 def _path(upload_to: str, filename: str) -> str:
-    return posixpath.join(timezone.now().strftime(upload_to), filename)
+    return posixpath.join(time.strftime(upload_to), filename)  # local time, as Django's fields have it
 
 
 def _name(upload_to: str, filename: str, *, private: bool) -> str:

@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models import FileField
 
 from cf_images import images, naming
 from cf_images.background import (
@@ -86,6 +87,15 @@ class TestByURL:
         name = upload_from_url(f"https://example.com{path}")
         assert name.rpartition(".")[2] == ending if ending else not name.endswith(".php")
         assert len(name) <= 100
+
+    @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue"])  # never the same day
+    def test_dates_in_upload_to_are_those_of_djangos_fields(
+        self, cloudflare: Any, settings: Any, zone: str
+    ) -> None:
+        settings.TIME_ZONE = zone
+        field = FileField(upload_to="%Y/%m/%d/")
+        name = upload_from_url("https://example.com/a.png", upload_to="%Y/%m/%d/")
+        assert name[:11] == field.generate_filename(None, "a.png")[:11]
 
     def test_long_names_fit_the_field(self, cloudflare: Any) -> None:
         name = upload_from_url(f"https://example.com/{'x' * 300}.jpg", upload_to="y" * 50)
