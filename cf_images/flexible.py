@@ -180,10 +180,6 @@ _RULES: Mapping[str, tuple[tuple[Callable[[FlexibleVariant], bool], str], ...]] 
             lambda variant: not _has_size(variant),
             "fit {0.fit!r} has no effect without width or height: give at least one of them",
         ),
-        (
-            lambda variant: variant.fit == "cover" and (variant.width is None or variant.height is None),
-            "fit 'cover' needs both width and height: with one of them Cloudflare only scales",
-        ),
     ),
     "gravity": (
         (
