@@ -97,6 +97,10 @@ def test_worker_is_told_after_the_commit(accept: Accept, monkeypatch: pytest.Mon
         row = accept()
         assert not rung
     assert rung == [row.pk]
+    with transaction.atomic():
+        discard(row.name, ALIAS)
+        assert rung == [row.pk]
+    assert rung == [row.pk, row.pk]
 
 
 def test_a_hook_that_raises_before_ours_costs_only_time(accept: Accept, cloudflare: Any) -> None:

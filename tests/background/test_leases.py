@@ -37,6 +37,13 @@ def test_row_is_claimed_once(accept: Accept) -> None:
     assert not candidates([ALIAS])
 
 
+@pytest.mark.parametrize("state", [State.STORED, State.REJECTED])
+def test_row_that_was_settled_meanwhile_is_not_claimed(accept: Accept, state: State) -> None:
+    row = accept()
+    Upload.objects.update(state=state)
+    assert claim(row.pk) is None
+
+
 def test_lease_that_is_over_is_taken_over_and_fences_the_first(accept: Accept, clock: Clock) -> None:
     row = accept()
     first = claimed(row)
