@@ -13,14 +13,15 @@ from typing import Any
 
 from cf_images.exceptions import InvalidVariantError
 from cf_images.options import Transform
-from cf_images.options.strict import LONGEST_SIDE, STRICT, checked
+from cf_images.options.strict import STRICT, checked
 from cf_images.options.table import ALIASES, OPTIONS, Option, shown, whole, words
 
 MOST_VARIANTS = 100  # of an account, "public" included ("Create predefined variants")
 PUBLIC = "public"
 
 _NAME = re.compile(r"[A-Za-z0-9]{1,99}")  # the API's schema; a hyphen is refused with 5400
-_SIDE = Option(whole(1, LONGEST_SIDE), valid=f"a whole number of pixels, 1 to {LONGEST_SIDE:,}")
+_LONGEST_SIDE = 9_999  # pixels; Cloudflare names no maximum, other clients of this call have this one
+_SIDE = Option(whole(1, _LONGEST_SIDE), valid=f"a whole number of pixels, 1 to {_LONGEST_SIDE:,}")
 _DECLARED: Mapping[str, Option] = {
     "fit": words("scale-down", "contain", "cover", "crop", "pad"),
     "width": _SIDE,

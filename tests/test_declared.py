@@ -70,7 +70,7 @@ def test_its_transform_is_what_the_options_mean() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"width": 0}, "width cannot be 0; valid is a whole number of pixels, 1 to 12,000"),
+        ({"width": 0}, "width cannot be 0; valid is a whole number of pixels, 1 to 9,999"),
         ({"width": 12_001}, "width cannot be 12001"),
         ({"height": 2.5}, "height cannot be 2.5"),
         ({"height": None}, "height cannot be None"),
