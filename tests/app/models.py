@@ -38,3 +38,17 @@ class Picture(models.Model):
 
     file = models.ImageField(upload_to="pictures/", storage=cloudflare, blank=True)
     thumbnail = ImageSpecField(source="file", processors=[ResizeToFill(40, 40)], format="JPEG")
+
+
+class Album(models.Model):
+    """A model whose pages are edited with it."""
+
+    cover = models.ImageField(upload_to="albums/", storage=select_storage, blank=True)
+
+
+class Page(models.Model):
+    """One of several, with several images on several storages."""
+
+    album = models.ForeignKey(Album, on_delete=models.CASCADE)
+    front = models.ImageField(upload_to="pages/", storage=cloudflare, blank=True)
+    back = models.ImageField(upload_to="pages/", blank=True)

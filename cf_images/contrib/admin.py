@@ -1,0 +1,153 @@
+"""``ImageAdminMixin``: thumbnails in people's own admins; the list of uploads is ``cf_images.admin``.
+
+No template, style sheet or script of its own: what Django's widgets write, with an image beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminFileWidget
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.db.models.fields.files import FieldFile
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from cf_images.exceptions import CloudflareImagesError
+from cf_images.flexible import FlexibleVariant
+from cf_images.markup import image_attributes
+from cf_images.markup.attributes import as_html
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import BaseModelAdmin
+
+    _Admin = BaseModelAdmin[Any]
+else:
+    _Admin = object
+
+logger = logging.getLogger(__name__)
+
+_SIDE = 60  # pixels of a thumbnail on the page
+_BEHIND = f"width:{_SIDE}px;height:{_SIDE}px;object-fit:cover"
+_BESIDE = "display:flex;gap:10px;align-items:flex-start"
+# Their words are for people and without secrets; those of other storages are for the log.
+_MAY_BE_SHOWN = (CloudflareImagesError, ImproperlyConfigured)
+
+
+class ImageAdminMixin(_Admin):
+    """For a ``ModelAdmin`` or an inline, before it: a column ``thumbnail``, and thumbnails in the form.
+
+    ``thumbnail_field`` is what the column shows, by default the first ``ImageField``; ``thumbnail_variant`` a
+    variant that exists for every image, private ones included.
+    """
+
+    thumbnail_field: str | None = None
+    thumbnail_variant: str | FlexibleVariant = "public"
+
+    @admin.display(description=_("image"))
+    def thumbnail(self, row: models.Model) -> SafeString | None:
+        """The image of a row, for ``list_display`` and ``readonly_fields``."""
+        return thumbnail(getattr(row, self._thumbnail_field()), self.thumbnail_variant)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Django's own form field, with a thumbnail unless somebody chose another widget."""
+        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if (
+            isinstance(db_field, models.ImageField)
+            and type(getattr(field, "widget", None)) is AdminFileWidget
+        ):
+            field.widget = ThumbnailFileWidget.instead_of(field.widget, variant=self.thumbnail_variant)
+        return field
+
+    def _thumbnail_field(self) -> str:
+        if self.thumbnail_field:
+            return self.thumbnail_field
+        fields = self.model._meta.concrete_fields
+        names = [field.name for field in fields if isinstance(field, models.ImageField)]
+        if not names:
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}: {self.model._meta.label} has no ImageField for a thumbnail: "
+                f"set thumbnail_field to what it shall show."
+            )
+        return names[0]
+
+
+class ThumbnailFileWidget(AdminFileWidget):
+    """The admin's widget to choose, replace and clear a file, with a thumbnail of the one that is there."""
+
+    variant: str | FlexibleVariant = "public"
+
+    @classmethod
+    def instead_of(cls, widget: AdminFileWidget, *, variant: str | FlexibleVariant) -> ThumbnailFileWidget:
+        """The same as ``widget``, which a form field has made its own already."""
+        made = cls(attrs=widget.attrs)
+        made.is_required, made.is_localized = widget.is_required, widget.is_localized
+        made.variant = variant
+        return made
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """What Django writes, beside the thumbnail."""
+        if not _is_stored(value):
+            return super().render(name, value, attrs, renderer)
+        shown = thumbnail(value, self.variant, alt="")
+        inputs = super().render(name, _linked(value), attrs, renderer)
+        return format_html('<div style="{}">{}<div>{}</div></div>', _BESIDE, shown, inputs)
+
+
+def thumbnail(
+    image: Any, variant: str | FlexibleVariant = "public", *, alt: str | None = None
+) -> SafeString | None:
+    """A small ``<img>`` of a field file, for columns of your own; ``None`` for an empty field.
+
+    Never a request and never a query. A storage that fails gives a dash, whose title has the reason.
+    """
+    if not image:
+        return None
+    name = posixpath.basename(str(image))  # str() of the row could ask the database
+    try:
+        attributes = image_attributes(image, variant, alt=name if alt is None else alt)
+    except Exception as error:  # noqa: BLE001  # storages raise what they like; the page must still be shown
+        return _dash(_reason(error, image))
+    if not attributes:
+        return _dash(_("This is not the address of an image."))
+    square = {"width": str(_SIDE), "height": str(_SIDE), "style": _BEHIND}
+    return format_html("<img {}>", as_html({**attributes, **square}))
+
+
+class _Linked:
+    """A file whose storage cannot say its address, as Django's template wants it."""
+
+    url = "#"
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+def _linked(value: FieldFile) -> FieldFile | _Linked:
+    try:
+        return value if value.url else _Linked(str(value))
+    except Exception:  # noqa: BLE001  # logged with the thumbnail; the file can still be replaced and cleared
+        return _Linked(str(value))
+
+
+def _is_stored(value: Any) -> bool:
+    return isinstance(value, FieldFile) and bool(value) and bool(getattr(value, "_committed", False))
+
+
+def _reason(error: Exception, image: Any) -> str:
+    logger.warning("No thumbnail of %s: %s", image, error, exc_info=error)
+    words = str(error) if isinstance(error, _MAY_BE_SHOWN) else type(error).__name__
+    return words + ""  # not marked as safe, whatever it was made of
+
+
+def _dash(reason: Any) -> SafeString:
+    return format_html('<span title="{}">–</span>', reason)
