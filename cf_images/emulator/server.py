@@ -147,7 +147,8 @@ class Handler(WSGIRequestHandler):
     def _send_head(self, status: str, headers: list[tuple[str, str]]) -> None:
         code, _, reason = status.partition(" ")
         self.send_response_only(int(code), reason)
-        own = {"Server": self.version_string(), "Date": self.date_time_string()}
+        date = self.date_time_string(self.server.app.state.clock())
+        own = {"Server": self.version_string(), "Date": date}
         given = {name for name, _ in headers}
         for name, value in [*headers, *((name, own[name]) for name in own if name not in given)]:
             self.send_header(name, value)

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from werkzeug.test import Client
@@ -34,6 +35,11 @@ def test_two_requests_sent_at_once_are_both_answered(talk: Callable[[bytes], byt
     answers = talk(one + one)
     assert answers.count(b"HTTP/1.1 404 ") == 2
     assert answers.count(b"Date: ") == 2
+
+
+def test_the_date_of_answers_follows_the_clock() -> None:
+    with Emulator(clock=lambda: 784_111_777.9) as emulator, urlopen(emulator.url) as answer:  # RFC 9110
+        assert answer.headers["Date"] == "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
 def test_an_unread_chunked_body_is_no_next_request(talk: Callable[[bytes], bytes]) -> None:
