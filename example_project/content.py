@@ -1,4 +1,4 @@
-"""What the example puts into its database: tables, an administrator, two people with their first pictures."""
+"""What the example puts into its database: tables, an administrator, two people, photographs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.files import File
 from django.core.files.storage import storages
 from django.core.management import call_command
+from django.db.models.fields.files import FieldFile
 
 from cf_images import conf
 from cf_images.background import upload_from_url
@@ -17,7 +18,9 @@ from cf_images.declared import read_variants
 from cf_images.exceptions import ImageExistsError
 from cf_images.models import State, Upload
 from cf_images.storage import CloudflareImagesStorage, select_storage
-from example_project import pictures
+from example_project import pictures, scenes
+from example_project.gallery.cards import CARDS
+from example_project.gallery.models import Photo, PrivatePhoto
 from example_project.profiles.models import Profile
 
 USER = "demo"
@@ -44,7 +47,8 @@ def prepare() -> None:
 
 def draw_samples() -> None:
     """The pictures that are uploaded first, and more to try."""
-    pictures.draw_all(settings.STATE / "samples")
+    for source in (pictures, scenes):
+        source.draw_all(settings.STATE / "samples")
 
 
 def declare_variants() -> None:
@@ -77,6 +81,20 @@ def by_url(url: str) -> Profile:
     return Profile.objects.create(name="John Roe", image=upload_from_url(url, upload_to="avatars/"))
 
 
+def hang() -> list[FieldFile]:
+    """The gallery's photographs; those that are missing are uploaded now."""
+    hung = []
+    for card in filter(lambda card: card.sample, CARDS):
+        model = PrivatePhoto if card.is_private else Photo
+        photo = model.objects.filter(card=card.slug).first() or model(card=card.slug, title=card.alt)
+        if photo.pk is None:
+            with (settings.STATE / "samples" / f"{card.sample}.jpg").open("rb") as file:
+                photo.file = File(file, name=f"{card.sample}.jpg")
+                photo.save()
+        hung.append(photo.file)
+    return hung
+
+
 def source(site: str, profile: Profile) -> str:
     """The address of a picture that whoever fetches can reach: Cloudflare cannot reach this machine."""
     if conf.is_local() or settings.EMULATOR:
@@ -84,11 +102,11 @@ def source(site: str, profile: Profile) -> str:
     return renditions(profile, site)[-1].url
 
 
-def is_stored(profile: Profile) -> bool:
+def is_stored(image: FieldFile) -> bool:
     """Whether the picture has arrived; ``ValueError`` with the reason when it never will."""
-    upload = Upload.objects.filter(name=profile.image.name).first()
+    upload = Upload.objects.filter(name=image.name).first()
     if upload is not None and upload.state == State.REJECTED:
-        raise ValueError(f"The picture of {profile} was refused: {upload.last_error}")
+        raise ValueError(f"The picture of {image.instance} was refused: {upload.last_error}")
     return upload is None or upload.state == State.STORED
 
 

@@ -18,6 +18,7 @@ from cf_images.exceptions import CloudflareImagesError
 from example_project import content
 from example_project.processes import POLL, Children, answers
 from example_project.profiles.models import Profile
+from example_project.visit import Visit
 
 
 class Demo:
@@ -78,7 +79,9 @@ class Demo:
             jane = content.by_file()
             self.show(jane, "uploaded by file")
             self.show(content.by_url(content.source(self.site, jane)), "uploaded by URL")
+        self.hang()
         print(f"\nOpen     {self.site}/")
+        print(f"Gallery  {self.site}/gallery/")
         print(f"Admin    {self.site}/admin/  (user {content.USER}, password {content.PASSWORD})")
         self.expect(f"{self.site}/")
         self.expect(f"{self.site}/admin/")
@@ -89,7 +92,7 @@ class Demo:
         print(f"\n{profile}, {how}: {page}")
         self.expect(page)
         try:
-            self.children.wait_for("the upload", lambda: content.is_stored(profile))
+            self.children.wait_for("the upload", lambda: content.is_stored(profile.image))
         except (TimeoutError, ValueError) as error:
             self.failures.append(f"{profile}: {error}")
             return
@@ -98,6 +101,22 @@ class Demo:
             print(f"  {found:>10}  {rendition.url}")
             if self.once and found != rendition.size:
                 self.failures.append(f"{rendition.url} is {found}, not {rendition.size}")
+
+    def hang(self) -> None:
+        """Wait until the gallery is complete; with ``--once`` look at each picture, and press each button."""
+        hung = content.hang()
+        try:
+            self.children.wait_for("the gallery", lambda: all(map(content.is_stored, hung)))
+        except (TimeoutError, ValueError) as error:
+            self.failures.append(f"The gallery: {error}")
+            return
+        self.expect(
+            f"{self.site}/gallery/"
+        )  # and this process of the site knows the signing keys from now on
+        if self.once:
+            visit = Visit(self.site, self.children, emulator=self.emulator)
+            self.failures += visit.flaws()
+            print(f"\nThe gallery: {visit.seen} pictures looked at, {visit.pressed} buttons pressed")
 
     def expect(self, url: str) -> None:
         """Note it when a printed page is not there."""

@@ -19,11 +19,16 @@ STORAGES = {
         "BACKEND": "cf_images.storage.CloudflareImagesStorage",
         "OPTIONS": {"background": True},  # save now, upload from the queue
     },
+    "private_images": {
+        "BACKEND": "cf_images.storage.CloudflareImagesStorage",
+        "OPTIONS": {"background": True, "require_signed_urls": True},  # keys: CF_IMG_SIGNING_KEYS, or fetched
+    },
 }
 CF_IMAGES = {
     "VARIANTS": {
         "avatar": {"width": 240, "height": 240, "fit": "cover"},
         "banner": {"width": 1280, "height": 360, "fit": "cover"},
+        "postcard": {"width": 600, "height": 400, "fit": "cover"},
     },
 }
 EMULATOR = os.environ.get("EXAMPLE_EMULATOR", "")
@@ -73,6 +78,7 @@ INSTALLED_APPS = [
     "huey.contrib.djhuey",
     "cf_images",
     "example_project.profiles",
+    "example_project.gallery",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

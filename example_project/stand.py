@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import signal
 import socket
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from django.conf import settings
+from django.core.files.base import ContentFile, File
 from django.db.models.fields.files import FieldFile
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from cf_images import conf
 from cf_images.models import Upload
+from example_project import pictures
 
 PATIENCE = 10  # seconds for the emulator to start or stop
 
 
 def context(_: HttpRequest) -> dict[str, Any]:
     """For every template: which storage is in use, and whether the emulator answers."""
-    emulator = None if conf.is_local() else settings.EMULATOR
+    emulator = None if is_local() else settings.EMULATOR
     return {
-        "is_local": conf.is_local(),
+        "is_local": is_local(),
         "emulator": emulator,
         "is_up": emulator is None or answers(emulator),
         "can_toggle": emulator is not None and "EXAMPLE_RUNNER" in os.environ,
     }
+
+
+def is_local() -> bool:
+    """Whether images stay on this machine."""
+    return conf.is_local()
 
 
 def upload_of(image: FieldFile) -> Upload | None:
@@ -37,9 +47,31 @@ def upload_of(image: FieldFile) -> Upload | None:
     return Upload.objects.filter(name=image.name).exclude(state="stored").first() if image else None
 
 
+def state(request: HttpRequest, image: FieldFile) -> HttpResponse:
+    """How far a picture has come, for a page that asks again and again while it waits."""
+    facts = {"upload": upload_of(image), "state_url": request.path}
+    return render(request, "profiles/state.html", facts)
+
+
+def status_of(url: str) -> int | None:
+    """What the address answers to anybody, redirects included; ``None`` if nobody is there."""
+    try:
+        return httpx.get(url, timeout=PATIENCE).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def new_picture() -> File[bytes]:
+    """A landscape that nobody has seen before."""
+    mood, seed = random.choice(list(pictures.MOODS)), str(random.random())  # noqa: S311 - no secret
+    body = io.BytesIO()
+    pictures.landscape(pictures.MOODS[mood], seed=seed).save(body, "JPEG", quality=88)
+    return ContentFile(body.getvalue(), name=f"{mood}.jpg")
+
+
 def samples(request: HttpRequest) -> list[str]:
     """Addresses that an upload by URL can be tried with; Cloudflare itself cannot fetch from this machine."""
-    if not (conf.is_local() or settings.EMULATOR):
+    if not (is_local() or settings.EMULATOR):
         return []
     names = [path.name for path in (settings.STATE / "samples").glob("*.jpg")]
     return [request.build_absolute_uri(f"/samples/{name}") for name in sorted(names)]
@@ -53,7 +85,7 @@ def outage(request: HttpRequest) -> HttpResponse:
     deadline = time.monotonic() + PATIENCE
     while answers(settings.EMULATOR) == was_up and time.monotonic() < deadline:
         time.sleep(0.1)
-    return redirect(request.headers.get("Referer", "people"))
+    return redirect(request.headers.get("Referer", "people") + request.POST.get("fragment", ""))
 
 
 def answers(url: str) -> bool:

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from cf_images.background import upload_from_url
@@ -60,9 +61,7 @@ def upload_url(request: HttpRequest, pk: int) -> HttpResponse:
 def state(request: HttpRequest, pk: int) -> HttpResponse:
     """How far the picture has come; the page asks again and again while it waits."""
     person = get_object_or_404(Profile, pk=pk)
-    return render(
-        request, "profiles/state.html", {"profile": person, "upload": stand.upload_of(person.image)}
-    )
+    return stand.state(request, person.image)
 
 
 def _refused(request: HttpRequest, person: Profile, **form: forms.BaseForm) -> HttpResponse:
@@ -78,6 +77,7 @@ def _page(request: HttpRequest, person: Profile, **bound: forms.BaseForm) -> Htt
     context = {
         "profile": person,
         "upload": stand.upload_of(person.image),
+        "state_url": reverse("state", args=[person.pk]),
         "samples": samples,
         "file_form": FileForm(instance=person),
         "url_form": URLForm(initial={"url": random.choice(samples or [""])}),  # noqa: S311 - any will do
