@@ -59,7 +59,7 @@ def _settings() -> Iterator[checks.CheckMessage]:
     try:
         for name in conf.PACKAGE_OPTIONS:
             conf.package(name)
-        for alias, options in _cloudflare_options().items():
+        for alias, options in cloudflare_options().items():
             conf.check_options(options)
             for name in _NO_CREDENTIALS:
                 conf.option(name, options)
@@ -73,10 +73,11 @@ def _settings() -> Iterator[checks.CheckMessage]:
 def _credentials() -> Iterator[checks.CheckMessage]:
     """E002: a missing credential; E003: one that cannot be right. Silent where images stay local."""
     for alias, options in _used_options().items():
-        yield from _credentials_of(alias, options)
+        yield from credentials_of(alias, options)
 
 
-def _credentials_of(alias: str, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:
+def credentials_of(alias: str, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:
+    """The same of one storage, wherever images stay."""
     values: dict[str, Any] = {}
     for name in conf.CREDENTIALS:
         try:
@@ -194,7 +195,7 @@ def _fields() -> Iterator[checks.CheckMessage]:
 
 def _neighbors() -> Iterator[checks.CheckMessage]:
     """E008, W012: other apps that keep their files with us in a way that cannot work."""
-    ours = _cloudflare_options()
+    ours = cloudflare_options()
     if "staticfiles" in ours:
         yield checks.Error(
             'STORAGES["staticfiles"] is Cloudflare Images, which refuses scripts and style sheets.',
@@ -247,7 +248,7 @@ _CHECKS = [
 ]
 
 
-def _cloudflare_options() -> dict[str, dict[str, Any]]:
+def cloudflare_options() -> dict[str, dict[str, Any]]:
     """The OPTIONS of every alias whose backend is ours."""
     found = {}
     for alias, declared in settings.STORAGES.items():
@@ -262,7 +263,7 @@ def _cloudflare_options() -> dict[str, dict[str, Any]]:
 def _used_options() -> dict[str, dict[str, Any]]:
     """The same without those that need not work, because ``select_storage`` keeps images on this machine."""
     used = {conf.selected_alias()} if conf.is_local() else settings.STORAGES.keys()
-    return {alias: options for alias, options in _cloudflare_options().items() if alias in used}
+    return {alias: options for alias, options in cloudflare_options().items() if alias in used}
 
 
 def _host(url: str) -> str:

@@ -59,6 +59,11 @@ ROOMS: dict[str, set[str]] = {
         *("exceptions", "conf", "delivery", "naming", "images", "rendering", "client"),
         *("files", "local", "metadata", "background", "models", "addresses", "replacing"),
     },
+    # It looks at everything that a project uses; only its command looks at it.
+    "doctor": {
+        *("exceptions", "conf", "delivery", "signing", "keys", "flexible", "declared", "difference", "options"),
+        *("client", "markup", "background", "storage", "checks"),
+    },
     "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
     "markup": {
         *("exceptions", "conf", "delivery", "options", "flexible", "permitted", "variants"),

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from cf_images.management.subcommands import deliver, keys, prune, uploads, variants
+from cf_images.management.subcommands import deliver, doctor, keys, prune, uploads, variants
 
 
 class Subcommand(Protocol):
@@ -25,6 +25,7 @@ class Subcommand(Protocol):
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "deliver": deliver,
+    "doctor": doctor,
     "keys": keys,
     "prune": prune,
     "uploads": uploads,
@@ -35,7 +36,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 class Command(BaseCommand):
     """Dispatches to a subcommand."""
 
-    help = "Cloudflare Images: background uploads, and the variants of the account."
+    help = "Cloudflare Images: a doctor, background uploads, and the account's variants and keys."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One parser for each subcommand."""

@@ -1,0 +1,744 @@
+"""``manage.py cf_images doctor`` against the emulator: healthy, and broken in every way that it knows."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from cf_images import conf
+from cf_images.background import gate, upload_from_file
+from cf_images.client.api import CloudflareImagesClient
+from cf_images.doctor import access, accounts, probes, variants
+from cf_images.emulator import Emulator
+from cf_images.emulator.errors import (
+    AUTHENTICATION,
+    IMAGE_NOT_FOUND,
+    NO_ROUTE,
+    WRONG_ACCOUNT,
+    ApiError,
+    DeliveryError,
+)
+from cf_images.emulator.limits import Limits
+from cf_images.exceptions import CloudflareUnavailableError
+from cf_images.models import State, Upload
+from tests.conftest import point_at
+from tests.pictures import picture
+
+pytestmark = pytest.mark.django_db
+
+AVATAR = {"avatar": {"width": 240, "height": 240, "fit": "cover"}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one call printed, and its exit status."""
+
+    out: str
+    status: int
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return dict(json.loads(self.out))
+
+    def findings(self, level: str) -> dict[str, dict[str, Any]]:
+        return {found["name"]: found for found in self.document["findings"] if found["level"] == level}
+
+
+@pytest.fixture(autouse=True)
+def _patient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator is meant here, also for the renditions of other apps; and nothing sleeps."""
+    settings.SILENCED_SYSTEM_CHECKS = ["cf_images.E011", "cf_images.E017"]
+    monkeypatch.setattr(probes, "_PAUSE", 0)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Run the command; whatever it prints, no secret is in it."""
+
+    def call(*arguments: str) -> Run:
+        status, out, err = 0, io.StringIO(), io.StringIO()
+        with watched_addresses() as secrets:
+            try:
+                call_command("cf_images", "doctor", *arguments, stdout=out, stderr=err)
+            except SystemExit as ended:
+                status = int(str(ended.code))
+        printed = capsys.readouterr()
+        everything = out.getvalue() + err.getvalue() + printed.out + printed.err
+        for secret in [*secrets, *known_secrets()]:
+            assert secret not in everything
+        assert "Traceback" not in everything
+        assert "sig=" not in everything
+        return Run(out=out.getvalue(), status=status)
+
+    return call
+
+
+class watched_addresses:  # noqa: N801  # a context manager
+    """The upload URLs and signing keys that pass through the client meanwhile."""
+
+    def __enter__(self) -> list[str]:
+        self.seen: list[str] = []
+        self._reserve = CloudflareImagesClient.create_direct_upload
+        self._keys = CloudflareImagesClient.signing_keys
+
+        def reserve(client: Any, **given: Any) -> Any:
+            draft = self._reserve(client, **given)
+            self.seen.append(draft.upload_url)
+            return draft
+
+        def keys(client: Any) -> Any:
+            found = self._keys(client)
+            self.seen += [key.value for key in found]
+            return found
+
+        CloudflareImagesClient.create_direct_upload = reserve  # type: ignore[method-assign]
+        CloudflareImagesClient.signing_keys = keys  # type: ignore[method-assign]
+        return self.seen
+
+    def __exit__(self, *_: object) -> None:
+        CloudflareImagesClient.create_direct_upload = self._reserve  # type: ignore[method-assign]
+        CloudflareImagesClient.signing_keys = self._keys  # type: ignore[method-assign]
+
+
+def known_secrets() -> list[str]:
+    try:
+        token, signing = conf.option("api_token", {}), conf.signing_keys({})
+    except Exception:  # noqa: BLE001  # settings that are wrong on purpose
+        return []
+    return [secret for secret in (token, *signing) if secret and len(secret) >= 8]
+
+
+def left(emulator: Any) -> int:
+    """Images and drafts."""
+    return int(emulator.app.state._database.row("SELECT COUNT(*) AS number FROM image")["number"])
+
+
+def answer(emulator: Any, path: str, method: str, error: Exception) -> None:
+    """Let one call of the API fail."""
+
+    def refuse(*_: Any) -> Any:
+        raise error
+
+    emulator.app.api._routes[path] = {**emulator.app.api._routes[path], method: refuse}
+
+
+@pytest.fixture
+def own(settings: Any) -> Iterator[Callable[..., Emulator]]:
+    """An emulator of this test alone, which may be as strange as it likes."""
+    started: list[Emulator] = []
+
+    def start(*, options: dict[str, Any] | None = None, **given: Any) -> Emulator:
+        emulator = Emulator(variants=AVATAR, **given).start()
+        started.append(emulator)
+        point_at(settings, emulator, **(options or {}))
+        return emulator
+
+    yield start
+    for emulator in started:
+        emulator.close()
+
+
+class TestHealthy:
+    def test_it_says_so_and_exits_with_0(self, run: Any, cloudflare: Any) -> None:
+        done = run()
+        assert done.status == 0
+        assert "✗" not in done.out
+        assert "✓ The token is valid and may edit images." in done.out
+        assert "✓ Account ID and account hash belong together." in done.out
+        assert "0 failure(s)" in done.out
+
+    @pytest.mark.parametrize("private", [False, True])
+    def test_a_probe_opens_and_nothing_is_left(self, run: Any, own: Any, private: bool) -> None:
+        emulator = own(options={"require_signed_urls": private, "unique_names": True})
+        done = run("--probe", "--storage", "cloudflare_images", "--json")
+        assert done.status == 0
+        assert ("private-probe" if private else "probe") in done.findings("ok")
+        assert left(emulator) == 0
+
+    def test_nothing_is_uploaded_without_probe(self, run: Any, own: Any) -> None:
+        emulator = own()
+        assert run().status == 0
+        assert left(emulator) == 0
+        assert not [request for request in emulator.requests if request.path.endswith("images/v1")]
+
+    def test_each_account_is_examined_once(self, run: Any, own: Any) -> None:
+        emulator = own()
+        assert "cloudflare_images, renditions:" in run().out
+        posts = [request for request in emulator.requests if request.method == "POST"]
+        assert len(posts) == 1
+
+    def test_another_account_is_another_patient(self, run: Any, own: Any, settings: Any) -> None:
+        own()
+        backend = "cf_images.storage.CloudflareImagesStorage"
+        other = {"BACKEND": backend, "OPTIONS": {"api_token": "another-token-entirely"}}
+        settings.STORAGES = {**settings.STORAGES, "other": other}
+        done = run("--json")
+        assert done.findings("failure")["token"]["storages"] == ["other"]
+        assert done.findings("ok")["token"]["storages"] == ["cloudflare_images", "renditions"]
+        assert run("--storage", "cloudflare_images").status == 0
+
+    def test_json_is_all_that_stdout_has(self, run: Any, cloudflare: Any) -> None:
+        document = run("--json").document
+        assert document["healthy"] is True
+        assert document["environment"] == "test"
+        assert document["counts"]["failure"] == 0
+        assert sum(document["counts"].values()) == len(document["findings"])
+        assert set(document["findings"][0]) == {"name", "level", "message", "remedy", "storages"}
+
+    def test_it_runs_where_images_stay_local_and_says_so(
+        self, run: Any, cloudflare: Any, settings: Any
+    ) -> None:
+        settings.ENV_NAME = "dev"
+        done = run()
+        assert "ENV_NAME is 'dev'" in done.out
+        assert "The token is valid" in done.out
+
+    def test_warnings_fail_only_where_asked(self, run: Any, own: Any) -> None:
+        own(clock=lambda: time.time() - 60)
+        assert run().status == 0
+        assert run("--fail-on-warning").status == 1
+
+    def test_a_stream_without_unicode_gets_plain_signs(self, cloudflare: Any) -> None:
+        raw = io.BytesIO()
+        out = io.TextIOWrapper(raw, encoding="ascii")
+        call_command("cf_images", "doctor", stdout=out)
+        out.flush()
+        assert b"+ The token is valid" in raw.getvalue()
+
+    def test_an_unknown_alias_is_refused(self, cloudflare: Any) -> None:
+        with pytest.raises(CommandError, match="nobody in STORAGES is no Cloudflare"):
+            call_command("cf_images", "doctor", "--storage", "nobody")
+
+    def test_it_runs_although_checks_fail(self, cloudflare: Any) -> None:
+        from cf_images.management.commands.cf_images import Command
+
+        options = Command().create_parser("manage.py", "cf_images").parse_args(["doctor"])
+        assert options.skip_checks is True
+
+
+# What is broken, and the finding that says so.
+
+
+def bad_token(own: Any, **_: Any) -> None:
+    own(options={"api_token": "this-is-another-token"})
+
+
+def token_that_may_not_edit(own: Any, **_: Any) -> None:
+    answer(own(), "images/v2/direct_upload", "POST", ApiError(WRONG_ACCOUNT))
+
+
+def wrong_account(own: Any, **_: Any) -> None:
+    own(options={"account_id": "f" * 32})
+
+
+def unknown_account(own: Any, **_: Any) -> None:
+    answer(own(), "images/v1/stats", "GET", ApiError(NO_ROUTE))
+
+
+def wrong_hash(own: Any, **_: Any) -> None:
+    own(options={"account_hash": "AnotherAccountsHash_22"})
+
+
+def no_subscription(own: Any, **_: Any) -> None:
+    own(subscribed=False)
+
+
+def full(own: Any, **_: Any) -> None:
+    storage_with(own(limits=Limits(images=1)), 1)
+
+
+def nearly_full(own: Any, **_: Any) -> None:
+    storage_with(own(limits=Limits(images=10)), 9)
+
+
+def storage_with(_: Any, images: int) -> None:
+    for _number in range(images):
+        storages["cloudflare_images"].save("jane.png", ContentFile(picture()))
+
+
+def flexible_off(own: Any, settings: Any, **_: Any) -> None:
+    own(flexible_variants=False)
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "FLEXIBLE_VARIANTS": True}
+
+
+def flexible_off_in_templates(own: Any, settings: Any, tmp_path: Path, **_: Any) -> None:
+    own(flexible_variants=False)
+    (tmp_path / "page.html").write_text("{% load cf_images %}{{ image|variant:'w=200' }}")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+
+
+def flexible_on(own: Any, settings: Any, **_: Any) -> None:
+    own()
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "FLEXIBLE_VARIANTS": False}
+
+
+def variant_missing(own: Any, settings: Any, **_: Any) -> None:
+    own()
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "VARIANTS": {**AVATAR, "hero": {"width": 1920}}}
+
+
+def variant_changed(own: Any, settings: Any, **_: Any) -> None:
+    own()
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "VARIANTS": {"avatar": {"width": 1}}}
+
+
+def variant_refused(own: Any, settings: Any, **_: Any) -> None:
+    own()
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "VARIANTS": {"a-b": {"width": 1}}}
+
+
+def key_rotated_away(own: Any, **_: Any) -> None:
+    own(options={"require_signed_urls": True, "signing_keys": ["a-key-that-has-gone"]})
+
+
+def older_key_gone(own: Any, settings: Any, **_: Any) -> None:
+    (key,) = own(options={"require_signed_urls": True}).signing_keys.values()
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "SIGNING_KEYS": ["a-key-that-has-gone", key]}
+
+
+def no_key(own: Any, **_: Any) -> None:
+    emulator = own(options={"require_signed_urls": True})
+    emulator.app.state._database.rows("DELETE FROM signing_key")
+
+
+def clock_behind(own: Any, **_: Any) -> None:
+    own(clock=lambda: time.time() + 60)
+
+
+def clock_ahead_by_far(own: Any, **_: Any) -> None:
+    own(clock=lambda: time.time() - 303)
+
+
+def unreachable(own: Any, **_: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own(options={"api_url": f"http://127.0.0.1:{port}"})
+
+
+def without_name(own: Any, monkeypatch: pytest.MonkeyPatch, **_: Any) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    own(options={"api_url": "http://api.example.com"})
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+
+def without_tls(own: Any, settings: Any, **_: Any) -> None:
+    emulator = own()
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_URL": emulator.api_url.replace("http:", "https:")}
+
+
+def hanging(own: Any, monkeypatch: pytest.MonkeyPatch, **_: Any) -> None:
+    monkeypatch.setattr(accounts, "LONGEST", 0.2)
+    own().latency = 5
+
+
+def web_page(own: Any, **_: Any) -> None:
+    own().faults.set(rates={"html_502": 1})
+
+
+def throttled(own: Any, **_: Any) -> None:
+    own().faults.set(rates={"429": 1}, retry_after=300)
+
+
+def gate_shut(own: Any, **_: Any) -> None:
+    emulator = own(options={"background": True, "queue": "none"})
+    found = gate.passage(emulator.account_id)
+    assert found
+    gate.refused(found, "The token was revoked")
+
+
+def waiting(age: timedelta) -> Callable[..., None]:
+    def old(own: Any, **_: Any) -> None:
+        own(options={"background": True, "queue": "none"})
+        upload_from_file(io.BytesIO(picture()), upload_to="x/", storage="cloudflare_images")
+        Upload.objects.update(created_at=timezone.now() - age)
+
+    return old
+
+
+def rejected(own: Any, **_: Any) -> None:
+    waiting(timedelta())(own)
+    Upload.objects.update(state=State.REJECTED)
+
+
+def stranded(own: Any, **_: Any) -> None:
+    waiting(timedelta())(own)
+    Upload.objects.update(storage="gone")
+
+
+def no_view(own: Any, settings: Any, **_: Any) -> None:
+    own(options={"background": True, "queue": "none"})
+    settings.ROOT_URLCONF = "tests.background.no_urls"
+
+
+def no_queue(own: Any, **_: Any) -> None:
+    own(options={"background": True, "queue": "nowhere.to_be_found"})
+
+
+def no_credentials(own: Any, settings: Any, **_: Any) -> None:
+    own(options={"account_hash": ""})
+    settings.CF_IMG_HASH = ""
+
+
+def unresolved(own: Any, **_: Any) -> None:
+    own(options={"api_token": "op://vault/cloudflare/token"})
+
+
+def unknown_option(own: Any, settings: Any, **_: Any) -> None:
+    own()
+    backend = {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": {"bucket": "x"}}
+    settings.STORAGES = {**settings.STORAGES, "other": backend}
+
+
+BROKEN = [
+    (bad_token, "token", "does not accept the token", "make a new one"),
+    (token_that_may_not_edit, "token", "may not edit", "Cloudflare Images: Edit"),
+    (wrong_account, "token", "into this account", "account ID"),
+    (unknown_account, "account", "no such account", "CF_ACCT_ID"),
+    (wrong_hash, "hash", "another account's", "Emu1atorAccountHash_22: set the environment variable"),
+    (no_subscription, "subscription", "no subscription", "Images, Plans"),
+    (full, "quota", "full: 1 of 1", "Buy more"),
+    (flexible_off, "flexible", 'although CF_IMAGES["FLEXIBLE_VARIANTS"] is True', "Turn them on"),
+    (flexible_off_in_templates, "flexible", "page.html:1 uses one", "Turn them on"),
+    (variant_missing, "variants", "not have the declared variants hero", "--apply"),
+    (variant_refused, "variants", "letters and digits", "Correct the declaration"),
+    (key_rotated_away, "keys", "rotated away", "keys --reveal"),
+    (no_key, "keys", "no signing key", "keys --rotate"),
+    (clock_ahead_by_far, "clock", "s ahead of", "NTP"),
+    (unreachable, "unreachable", "refused", "Nothing listens"),
+    (without_name, "unreachable", "Name or service not known", "check DNS"),
+    (without_tls, "unreachable", "SSL", "TLS fails"),
+    (hanging, "unreachable", "within 0.2 seconds", "firewall"),
+    (web_page, "cloudflare", "502 Bad Gateway", "cloudflarestatus.com"),
+    (throttled, "cloudflare", "asks to wait", "Wait some minutes"),
+    (gate_shut, "gate", "The token was revoked", "nothing is lost"),
+    (waiting(timedelta(hours=2)), "pending", "2\xa0hours", "Is a worker running"),
+    (stranded, "stranded", "'gone'", "discard"),
+    (no_queue, "cf_images.E101", "cannot be imported", "dotted path"),
+    (no_credentials, "settings", "no account_hash", "CF_IMG_HASH"),
+    (unresolved, "settings", "1Password", "Correct it"),
+    (unknown_option, "settings", "bucket", "Correct it"),
+]
+DOUBTFUL = [
+    (nearly_full, "quota", "9 of 10", "Buy more"),
+    (flexible_on, "flexible", "full size", "--apply"),
+    (variant_changed, "variants", "other options for the variants avatar", "--apply"),
+    (older_key_gone, "keys", "1 older", "Take them out"),
+    (clock_behind, "clock", "s behind", "NTP"),
+    (waiting(timedelta(minutes=11)), "pending", "11\xa0minutes", "Is a worker running"),
+    (rejected, "rejected", "1 images were refused", "The admin says why"),
+    (no_view, "cf_images.W103", "not mounted", "urlpatterns"),
+]
+
+
+def named(cases: list[Any]) -> list[str]:
+    return [f"{case[1]}-{case[0].__name__}" for case in cases]
+
+
+@pytest.mark.parametrize(("damage", "name", "message", "remedy"), BROKEN, ids=named(BROKEN))
+def test_what_is_broken_is_found_with_its_remedy(
+    run: Any,
+    own: Any,
+    settings: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Any,
+    name: str,
+    message: str,
+    remedy: str,
+) -> None:
+    damage(own=own, settings=settings, tmp_path=tmp_path, monkeypatch=monkeypatch)
+    done = run("--json")
+    found = done.findings("failure")[name]
+    assert message in found["message"]
+    assert remedy in found["remedy"]
+    assert done.status == 1
+    printed = run()
+    assert printed.status == 1
+    assert remedy in printed.out
+
+
+@pytest.mark.parametrize(("damage", "name", "message", "remedy"), DOUBTFUL, ids=named(DOUBTFUL))
+def test_what_is_doubtful_is_a_warning(
+    run: Any, own: Any, settings: Any, damage: Any, name: str, message: str, remedy: str
+) -> None:
+    damage(own=own, settings=settings)
+    done = run("--json")
+    found = done.findings("warning")[name]
+    assert message in found["message"]
+    assert remedy in found["remedy"]
+    assert (done.status, done.findings("failure")) == (0, {})
+
+
+def test_a_token_that_is_refused_hides_nothing_else_of_the_project(run: Any, own: Any, settings: Any) -> None:
+    bad_token(own)
+    done = run("--json")
+    assert list(done.findings("failure")) == ["token"]
+    assert "clock" in done.findings("ok")
+    assert "mend this first" in done.findings("skipped")["others"]["message"]
+
+
+def test_one_lost_packet_is_no_finding(run: Any, own: Any) -> None:
+    emulator = own()
+    emulator.faults.plan("reset_before")
+    assert run().status == 0
+    assert emulator.faults.counts["reset_before"] == 1
+
+
+def test_an_examination_that_breaks_is_a_finding_and_hides_no_other(
+    run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator = own()
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(f"with {emulator.api_token} in its words")
+
+    monkeypatch.setattr(variants, "compare", broken)
+    done = run("--json")
+    assert "RuntimeError in test_doctor.py" in done.findings("failure")["variants"]["message"]
+    assert done.findings("ok").keys() >= {"quota", "flexible"}
+    assert done.status == 1
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_config_that_cannot_be_read_is_no_failure(run: Any, own: Any, status: int) -> None:
+    emulator = own()
+    answer(emulator, "images/v1/config", "GET", ApiError(NO_ROUTE._replace(status=status, code=7001)))
+    done = run("--json")
+    assert done.status == 0
+    assert "cannot be read" in done.findings("skipped")["flexible"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level"),
+    [(28, "ok"), (-28, "ok"), (33, "warning"), (-60, "warning"), (297, "warning"), (-303, "failure")],
+)
+def test_the_clock_is_compared_in_seconds_and_direction(run: Any, own: Any, ahead: int, level: str) -> None:
+    own(clock=lambda: time.time() - ahead)
+    message = run("--json").findings(level)["clock"]["message"]
+    if level != "ok":
+        assert abs(int(message.split()[4]) - abs(ahead)) <= 1
+        assert ("ahead of" in message, "later" in message) == (ahead > 0, ahead > 0)
+
+
+def test_an_answer_without_a_date_leaves_the_clock_alone(
+    run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own()
+    monkeypatch.setattr(CloudflareImagesClient, "server_time", lambda _: None)
+    assert "clock" in run("--json").findings("skipped")
+
+
+def test_a_secret_in_somebody_elses_words_is_hidden(
+    run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator = own()
+
+    def talkative(*_: Any) -> Any:
+        raise CloudflareUnavailableError(f"proxy says: Bearer {emulator.api_token}")
+
+    monkeypatch.setattr(CloudflareImagesClient, "server_time", talkative)
+    assert "proxy says: Bearer [hidden]" in run().out
+
+
+def test_the_proxy_is_named_and_its_password_is_not(
+    run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreachable(own)
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:pr0xy-passw0rd@127.0.0.1:9")
+    done = run()
+    assert "proxy in HTTPS_PROXY" in done.out
+    assert "pr0xy-passw0rd" not in done.out
+
+
+def test_no_cloudflare_storage_is_said(run: Any, settings: Any) -> None:
+    settings.STORAGES = {
+        name: settings.STORAGES[name] for name in ("default", "staticfiles", "renditions_elsewhere")
+    }
+    assert "no account to examine" in run("--json").findings("warning")["accounts"]["message"]
+
+
+def test_signs_that_a_terminal_obeys_are_not_printed(
+    run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own()
+
+    def rude(*_: Any) -> Any:
+        raise CloudflareUnavailableError("red \x1b[31m text")
+
+    monkeypatch.setattr(CloudflareImagesClient, "server_time", rude)
+    assert "\x1b" not in run().out
+
+
+class TestProbe:
+    """What only a real image tells; it goes again whatever happens."""
+
+    @pytest.mark.parametrize("private", [False, True])
+    def test_a_custom_domain_is_looked_at(self, run: Any, own: Any, settings: Any, private: bool) -> None:
+        emulator = own(options={"require_signed_urls": private})
+        custom = f"{emulator.delivery_url}/cdn-cgi/imagedelivery"
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "DELIVERY_URL": custom}
+        done = run("--probe", "--json", "--storage", "cloudflare_images")
+        assert custom in done.findings("ok")["private-probe" if private else "probe"]["message"]
+        assert left(emulator) == 0
+
+    def test_a_proxy_that_leads_nowhere_is_found(self, run: Any, own: Any, settings: Any) -> None:
+        emulator = own()
+        shape = f"{emulator.delivery_url}/pictures/{{variant}}/{{image_id}}"
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "DELIVERY_URL": shape}
+        done = run("--probe", "--json")
+        assert done.status == 1
+        assert shape in done.findings("failure")["probe"]["message"]
+        assert left(emulator) == 0
+
+    def test_a_wrong_hash_is_found_there_too(self, run: Any, own: Any) -> None:
+        emulator = own(options={"account_hash": "AnotherAccountsHash_22"})
+        done = run("--probe", "--json")
+        assert "9427" in done.findings("failure")["probe"]["message"]
+        assert "CF_IMG_HASH" in done.findings("failure")["probe"]["remedy"]
+        assert left(emulator) == 0
+
+    def test_a_variant_that_the_account_does_not_have_is_found(self, run: Any, own: Any) -> None:
+        own(options={"variant": "hero"})
+        assert "--apply" in run("--probe", "--json").findings("failure")["probe"]["remedy"]
+
+    def test_an_unreachable_delivery_host_is_found(self, run: Any, own: Any) -> None:
+        emulator = own(options={"delivery_url": "http://127.0.0.1:1"})
+        done = run("--probe", "--json")
+        assert "Nothing listens" in done.findings("failure")["probe"]["remedy"]
+        assert left(emulator) == 0
+
+    def test_a_page_instead_of_an_image_is_found(self, run: Any, own: Any) -> None:
+        emulator = own()
+        emulator.faults.set(rates={"html_502": 1}, places=["delivery"])
+        assert "502 Bad Gateway" in run("--probe", "--json").findings("failure")["probe"]["message"]
+        assert left(emulator) == 0
+
+    def test_a_fresh_image_may_be_missing_at_first(
+        self, run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        emulator = own()
+        missing(emulator, monkeypatch, times=2)
+        assert run("--probe").status == 0
+
+    def test_one_that_stays_missing_is_found(
+        self, run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        emulator = own()
+        missing(emulator, monkeypatch, times=99)
+        assert "9404" in run("--probe", "--json").findings("failure")["probe"]["message"]
+        assert left(emulator) == 0
+
+    def test_flexible_variants_are_tried_where_the_account_does_not_tell(
+        self, run: Any, own: Any, settings: Any
+    ) -> None:
+        emulator = own(flexible_variants=False)
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "FLEXIBLE_VARIANTS": True}
+        answer(emulator, "images/v1/config", "GET", ApiError(NO_ROUTE._replace(code=7001)))
+        found = run("--probe", "--json").findings("failure")["flexible-probe"]
+        assert "9429" in found["message"]
+        assert "Turn flexible variants on" in found["remedy"]
+
+    def test_a_key_that_was_rotated_away_opens_nothing(self, run: Any, own: Any) -> None:
+        emulator = own()
+        emulator.close()
+        emulator = own(options={"require_signed_urls": True, "signing_keys": "a-key-that-has-gone"})
+        found = run("--probe", "--json").findings("failure")
+        assert found.keys() >= {"keys", "private-probe"}
+        assert "cf_images keys" in found["private-probe"]["remedy"]
+        assert left(emulator) == 0
+
+    def test_a_private_image_that_opens_bare_is_found(
+        self, run: Any, own: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        emulator = own(options={"require_signed_urls": True})
+        monkeypatch.setattr(emulator.app.delivery, "_check_access", lambda *_, **__: None)
+        found = run("--probe", "--json").findings("failure")["private-probe"]
+        assert "without a signature" in found["message"]
+        assert left(emulator) == 0
+
+    def test_variants_for_everybody_prove_nothing(self, run: Any, own: Any) -> None:
+        emulator = own(options={"require_signed_urls": True})
+        client = storages["cloudflare_images"].client
+        client.update_variant("public", options={"width": 9}, never_require_signed_urls=True)
+        assert "as 'avatar', signed" in run("--probe", "--json").findings("ok")["private-probe"]["message"]
+        client.update_variant("avatar", options={"width": 9}, never_require_signed_urls=True)
+        assert "to everybody" in run("--probe", "--json").findings("warning")["private-probe"]["message"]
+        assert left(emulator) == 0
+
+    def test_a_lost_answer_to_the_upload_leaves_nothing(self, run: Any, own: Any) -> None:
+        emulator = own()
+        uploaded = emulator.app.api.upload
+
+        def lost(request: Any) -> Any:
+            uploaded(request)
+            raise ApiError(AUTHENTICATION)
+
+        emulator.app.api._routes["images/v1"] = {"POST": lost}
+        assert run("--probe").status == 1
+        assert left(emulator) == 0
+
+    def test_an_interruption_leaves_nothing(self, own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+        emulator = own()
+        monkeypatch.setattr(probes, "deliver", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            call_command("cf_images", "doctor", "--probe", stdout=io.StringIO())
+        assert left(emulator) == 0
+
+    def test_what_cannot_be_deleted_is_named(self, run: Any, own: Any) -> None:
+        emulator = own()
+        deleted = emulator.app.api.delete
+
+        def refuse(request: Any, image_id: str) -> Any:
+            if image_id.startswith(probes.PREFIX):
+                raise ApiError(AUTHENTICATION)
+            return deleted(request, image_id)
+
+        emulator.app.api._routes["images/v1/{}"] = {"GET": emulator.app.api.details, "DELETE": refuse}
+        (name,) = [
+            found["message"].split()[2]
+            for found in run("--probe", "--json").document["findings"]
+            if found["name"] == "probe-left"
+        ]
+        assert name in emulator.images
+
+
+def missing(emulator: Any, monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+    """Let delivery not find an image so often."""
+    shown, left_over = emulator.app.delivery.render, [None] * times
+
+    def render(*given: Any, **others: Any) -> Any:
+        if left_over:
+            left_over.pop()
+            raise DeliveryError(IMAGE_NOT_FOUND)
+        return shown(*given, **others)
+
+    monkeypatch.setattr(emulator.app.delivery, "render", render)
+
+
+def test_the_reservation_is_deleted_although_the_hash_is_wrong(run: Any, own: Any) -> None:
+    emulator = own(options={"account_hash": "AnotherAccountsHash_22"})
+    run()
+    assert left(emulator) == 0
+
+
+def test_a_hash_that_looks_strange_is_not_repeated() -> None:
+    assert not access._HASH.fullmatch("secret/../upload?token=1")
