@@ -58,15 +58,18 @@ class AddressedStorage(Storage):
         """``url(name, variant=variant)``, as older recipes call it."""
         return self.url(name, variant=variant)
 
-    def delivery_address(self, name: str, variant: str, *, ends_at: int | None = None) -> str:
+    def delivery_address(
+        self, name: str, variant: str, *, ends_at: int | None = None, signed: bool = True
+    ) -> str:
         """The image's address at Cloudflare, whether it has arrived there or not.
 
         Signed where it is private, until ``ends_at`` in seconds since 1970, by default as ``url()`` does.
+        Not ``signed`` it opens only what everybody may see: for a ``name`` that anybody may have written.
         """
         address = self._address(name, variant)
         if address is None:
             return name
-        if ends_at is None:
+        if ends_at is None and signed:
             ends_at = self._end(name, variant, None)
         if ends_at is None:
             return str(address)

@@ -15,6 +15,7 @@ from django.core.files.storage import storages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from cf_images import background, keys
 from cf_images.client import Delivered, deliver
@@ -310,3 +311,25 @@ class TestInTheBackground:
     def test_flexible_variants_are_refused_while_it_waits(self, queued: Any, waiting: str) -> None:
         with pytest.raises(InvalidVariantError):
             queued.url(waiting, variant="w=20")
+
+    def test_nobody_gets_a_signature_by_asking_for_an_id(self, queued: Any, client: Client) -> None:
+        name = queued.save("people/jane.png", ContentFile(picture()))
+        background.deliver()
+        answer = client.get(reverse("cf_images:waiting", args=["public", queued.image_id(name)]))
+        assert "?" not in answer["Location"]
+        assert opened(answer["Location"]).status == 403
+
+    def test_a_public_image_saved_before_is_signed_with_permission_only(
+        self, queued: Any, account: Any, settings: Any, client: Client
+    ) -> None:
+        point_at(settings, account, require_signed_urls=False)
+        name = queued.save("people/jane.png", ContentFile(picture()))
+        point_at(settings, account, require_signed_urls=True)
+        url = queued.url(name)
+        background.deliver()
+        assert "sig=" in client.get(url)["Location"]
+        assert "no-store" in client.get(url)["Cache-Control"]
+        assert "?" not in client.get(bare(url))["Location"]
+
+    def test_no_cache_keeps_a_refusal(self, queued: Any, waiting: str, client: Client) -> None:
+        assert "no-store" in client.get(bare(queued.url(waiting)))["Cache-Control"]

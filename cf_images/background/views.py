@@ -44,18 +44,27 @@ def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponse
     variant = _cleaned(variant)
     upload = uploads().filter(name=name).first()
     private = "~" in name or (upload is not None and upload.require_signed_urls)
-    ends_at = signed_until(name, variant, request.GET.dict()) if private else None
-    signed = ends_at is not None and time.time() < ends_at
-    if private and not signed and not conf.is_never_signed(variant):
-        return HttpResponseForbidden("The address has expired.", content_type="text/plain")
-    if upload is None or upload.state not in HELD:
+    ends_at = _permitted_until(request, variant, name)
+    if private and ends_at is None and not conf.is_never_signed(variant):
+        response: HttpResponseBase = _forbidden()
+    elif upload is None or upload.state not in HELD:
         response = _redirect(name, variant, upload, ends_at=ends_at)
     else:
-        response = _held(request, variant, upload, ends_at=ends_at, only_rendered=private and not signed)
-    response["Cache-Control"] = "private, no-store" if private else "no-cache"
+        response = _held(request, variant, upload, ends_at=ends_at, only_rendered=private and not ends_at)
+    response["Cache-Control"] = "private, no-store" if private or ends_at else "no-cache"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
+
+
+def _permitted_until(request: HttpRequest, variant: str, name: str) -> int | None:
+    """When the permission ends that this address carries; ``None`` without one, or after its end."""
+    ends_at = signed_until(name, variant, request.GET.dict())
+    return ends_at if ends_at and time.time() < ends_at else None
+
+
+def _forbidden() -> HttpResponse:
+    return HttpResponseForbidden("The address has expired.", content_type="text/plain")
 
 
 def placeholder() -> HttpResponse:
@@ -82,7 +91,10 @@ def _held(
 
 
 def _redirect(name: str, variant: str, upload: Upload | None, *, ends_at: int | None) -> HttpResponseBase:
-    """To Cloudflare; of a name without a row (pruned, or never ours), where new images go to."""
+    """To Cloudflare; of a name without a row (pruned, or never ours), where new images go to.
+
+    Signed only until ``ends_at``: anybody may ask for any name, also for the bare ID of a private image.
+    """
     if upload is not None and upload.state == State.DOOMED:
         raise Http404("The image has been deleted.")
     if "://" in name:  # an address that older recipes stored; from a stranger it would lead anywhere
@@ -99,7 +111,8 @@ def _redirect(name: str, variant: str, upload: Upload | None, *, ends_at: int | 
 
 def _at_cloudflare(storage: Any, name: str, variant: str, *, ends_at: int | None) -> HttpResponseBase:
     try:
-        return HttpResponseRedirect(storage.delivery_address(name, variant, ends_at=ends_at))
+        address = storage.delivery_address(name, variant, ends_at=ends_at, signed=ends_at is not None)
+        return HttpResponseRedirect(address)
     except CloudflareImagesError as error:  # the signing keys cannot be had
         return HttpResponse(error.message, status=error.http_status, content_type="text/plain")
 
