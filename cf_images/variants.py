@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -38,6 +39,8 @@ def variant_url(image: Any, variant: str | FlexibleVariant) -> str:
 def replace_variant(url: str, variant: str | FlexibleVariant) -> str:
     """``url`` with another variant where it is a delivery, waiting or local URL of this project."""
     cleaned = permitted_variant(variant)
+    if not url.isprintable():
+        return url  # no address: it would be read without its line breaks, or could not be written again
     if address := delivery.parse_url(url, conf.delivery_urls()):
         if address.is_signed:
             return _signed_again(address, cleaned) or url
@@ -46,24 +49,26 @@ def replace_variant(url: str, variant: str | FlexibleVariant) -> str:
 
 
 def _signed_again(address: delivery.DeliveryURL, variant: str) -> str | None:
-    """The same permission for another variant; ``None`` where we did not give it."""
+    """The same permission for another variant; ``None`` where we did not give it.
+
+    No key has a name here: debug pages and error trackers show what each frame knows.
+    """
     for options in conf.storage_options():
         account_hash = conf.option("account_hash", options)
         complete = replace(address, account_hash=address.account_hash or account_hash or "")
         ours = delivery.base_of(conf.option("delivery_url", options)) == address.delivery_url
         if not ours or complete.account_hash != account_hash:
             continue
-        known = keys.known_keys(options)
-        if signing.is_signed_by(complete, known):
-            return _with_signature(replace(complete, variant=variant), known[-1])
+        if signing.is_signed_by(complete, keys.known_keys(options)):
+            return _with_signature(replace(complete, variant=variant), options)
     return None
 
 
-def _with_signature(address: delivery.DeliveryURL, key: str) -> str:
+def _with_signature(address: delivery.DeliveryURL, options: Mapping[str, Any]) -> str:
     if conf.is_never_signed(address.variant):
         return str(replace(address, query=""))
     delivery.check_signable(address.variant)
-    return str(signing.sign(address, key, ends_at=signing.end_of(address)))
+    return str(signing.sign(address, keys.known_keys(options)[-1], ends_at=signing.end_of(address)))
 
 
 def _viewed(url: str, variant: str) -> str | None:
@@ -82,7 +87,9 @@ def _viewed(url: str, variant: str) -> str | None:
     if match.url_name == "waiting" and waiting.is_signed(query):
         ends_at = waiting.signed_until(name, match.kwargs["variant"], query)
         return url if ends_at is None else _waiting_again(name, variant, ends_at)
-    return address._replace(path=reverse(match.view_name, args=[variant, name])).geturl()
+    # what else the route captured stays, such as the tenant of "<slug:tenant>/images/"
+    path = reverse(match.view_name, kwargs={**match.kwargs, "variant": variant})
+    return address._replace(path=path).geturl()
 
 
 def _waiting_again(name: str, variant: str, ends_at: int) -> str | None:

@@ -36,6 +36,8 @@ def signed_until(name: str, variant: str, query: Mapping[str, str]) -> int | Non
     end, key = query.get(_END, ""), query.get(_KEY, "")
     if not (end.isascii() and end.isdigit() and len(end) < 15):
         return None
+    if ":" in key:
+        return None  # what stands before it would count as the end of the name
     try:
         _signer().unsign(f"{_permission(name, variant, int(end))}:{key}")
     except BadSignature:

@@ -225,6 +225,15 @@ class TestFilter:
         foreign = storage.url(name).replace(f"/{account.account_hash}/", "/another-hash/")
         assert variant_url(foreign, "avatar") == foreign
 
+    def test_no_key_is_shown_with_an_error(self, storage: Any, name: str, account: Any) -> None:
+        url = storage.url(name)
+        with pytest.raises(InvalidVariantError) as caught:
+            variant_url(url, "w=20")
+        shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        lines = [line for frame in shown.stack for line in (frame.locals or {}).values()]
+        (key,) = account.signing_keys.values()
+        assert not [line for line in lines if key in line]
+
     def test_it_never_asks_for_keys(self, storage: Any, name: str, account: Any) -> None:
         url = storage.url(name)
         keys.forget_all()

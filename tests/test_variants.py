@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from django.core.files.base import ContentFile
@@ -19,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from cf_images.exceptions import InvalidVariantError
 from cf_images.templatetags.cf_images import variant
 from cf_images.variants import replace_variant
+from cf_images.waiting import signed_until, waiting_address
 from tests.app.models import Profile
 
 BASE = "https://imagedelivery.net/test-hash"
@@ -228,6 +230,26 @@ class TestLocalURLs:
         settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": patterns})
         assert variant("/x/avatar/a.jpg", "w=9") == "/x/avatar/a.jpg"
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            f"{BASE}/\ud800/public",
+            f"{BASE}/a/public?sig=\ud800",
+            "/cf-images/local/avatar/\ud800",
+            "/cf-images/waiting/avatar/a?key=\ud800&exp=1",
+            "/media/\ud800",
+            "/\t/[x",
+            "/\n/\u2100/a",
+        ],
+    )
+    def test_a_string_that_is_no_address_comes_back_unchanged(self, local: Any, url: str) -> None:
+        assert variant(url, "avatar") == url
+
+    def test_what_else_the_route_captures_stays(self, settings: Any) -> None:
+        routes = [path("<slug:tenant>/images/", include("cf_images.urls"))]
+        settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": routes})
+        assert variant("/acme/images/waiting/avatar/a.jpg", "w=9") == "/acme/images/waiting/w=9/a.jpg"
+
 
 class TestWaitingURLs:
     """The address that an image has before Cloudflare has it."""
@@ -237,6 +259,13 @@ class TestWaitingURLs:
         url = reverse("cf_images:waiting", args=["public", "a b é%.jpg"]) + query
         expected = reverse("cf_images:waiting", args=["w=9", "a b é%.jpg"]) + query
         assert variant(url, "w=9") == expected
+
+    def test_a_signature_is_for_one_name_and_no_beginning_of_it(self) -> None:
+        found = waiting_address("jane~1.jpg:x", "avatar", ends_at=9_999_999_999) or ""
+        key = dict(parse_qsl(urlsplit(found).query))["key"]
+        assert signed_until("jane~1.jpg:x", "avatar", {"exp": "9999999999", "key": key})
+        for other in (key, f"x:{key}"):
+            assert not signed_until("jane~1.jpg", "avatar", {"exp": "9999999999", "key": other})
 
 
 class TestScriptPrefix:
