@@ -81,7 +81,7 @@ class _Account:
             return self.known  # another thread has been faster
         if self.failure and time.monotonic() - self.asked_at < _AFTER_FAILURE:
             raise CloudflareUnavailableError(self.failure)
-        self.asked_at, self.failure = time.monotonic(), ""
+        self.failure = ""
         try:
             self.known = _fetched(options)
         except CloudflareImagesError as error:
@@ -89,6 +89,7 @@ class _Account:
                 f"The signing keys of private images cannot be fetched: {error} With the keys in "
                 f"CF_IMG_SIGNING_KEYS pages do not depend on this request."
             )
+        self.asked_at = time.monotonic()  # now: others may have waited for the answer as long as we have
         if self.failure:
             raise CloudflareUnavailableError(self.failure)
         return self.known

@@ -109,6 +109,21 @@ def test_a_failure_is_not_asked_for_again_at_once(account: Any, clock: Clock) ->
     assert keys.signing_keys(NO_OPTIONS) == in_the_account(account)
 
 
+def test_a_slow_host_holds_up_many_threads_only_once(
+    account: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(_options: Any) -> tuple[str, ...]:
+        clock.now += keys._TIMEOUT
+        raise CloudflareUnavailableError("no complete answer within 10 seconds")
+
+    monkeypatch.setattr(keys, "_fetched", slow)
+    before = clock.now
+    for _ in range(3):
+        with pytest.raises(CloudflareUnavailableError):
+            keys.signing_keys(NO_OPTIONS)
+    assert clock.now == before + keys._TIMEOUT
+
+
 def test_the_newest_of_our_own_signs(account: Any) -> None:
     account.app.state.put_key("k20261121093000", limit=2)
     *_, newest = keys.signing_keys(NO_OPTIONS)
