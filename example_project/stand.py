@@ -42,12 +42,12 @@ def is_local() -> bool:
     return conf.is_local()
 
 
-def upload_of(image: FieldFile) -> Upload | None:
+def upload_of(image: FieldFile | None) -> Upload | None:
     """The row behind a picture that is not at Cloudflare yet, or was refused there."""
     return Upload.objects.filter(name=image.name).exclude(state="stored").first() if image else None
 
 
-def state(request: HttpRequest, image: FieldFile) -> HttpResponse:
+def state(request: HttpRequest, image: FieldFile | None) -> HttpResponse:
     """How far a picture has come, for a page that asks again and again while it waits."""
     facts = {"upload": upload_of(image), "state_url": request.path}
     return render(request, "profiles/state.html", facts)
@@ -61,9 +61,10 @@ def status_of(url: str) -> int | None:
         return None
 
 
-def new_picture() -> File[bytes]:
-    """A landscape that nobody has seen before."""
-    mood, seed = random.choice(list(pictures.MOODS)), str(random.random())  # noqa: S311 - no secret
+def new_picture(*, unlike: str = "") -> File[bytes]:
+    """A landscape that nobody has seen before, in another mood than the file ``unlike``."""
+    moods = [mood for mood in pictures.MOODS if f"/{mood}" not in unlike]
+    mood, seed = random.choice(moods), str(random.random())  # noqa: S311 - no secret
     body = io.BytesIO()
     pictures.landscape(pictures.MOODS[mood], seed=seed).save(body, "JPEG", quality=88)
     return ContentFile(body.getvalue(), name=f"{mood}.jpg")

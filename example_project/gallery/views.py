@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import get_template
@@ -42,7 +43,9 @@ def gallery(request: HttpRequest) -> HttpResponse:
 @require_POST
 def upload(_: HttpRequest) -> HttpResponse:
     """A new picture, which waits until the worker has delivered it."""
-    techniques.upload(stand.new_picture(), title="The newest picture")
+    newest = photo_of("pending")
+    picture = stand.new_picture(unlike=newest.file.name if newest else "")
+    techniques.upload(picture, title="The newest picture")
     return redirect(reverse("gallery") + "#pending")
 
 
@@ -52,13 +55,14 @@ def replace(request: HttpRequest) -> HttpResponse:
     photo = Photo.objects.filter(card="replace").first()
     if photo:
         request.session["replaced"] = photo.file.name
-        techniques.replace(photo, stand.new_picture())
+        techniques.replace(photo, stand.new_picture(unlike=photo.file.name))
     return redirect(reverse("gallery") + "#replace")
 
 
 def state(request: HttpRequest) -> HttpResponse:
     """How far the newest picture has come."""
-    return stand.state(request, photo_of("pending").file)
+    photo = photo_of("pending")
+    return stand.state(request, photo.file if photo else None)
 
 
 def photo_of(slug: str, model: type[Picture] = Photo) -> Picture | None:
@@ -68,20 +72,23 @@ def photo_of(slug: str, model: type[Picture] = Photo) -> Picture | None:
 
 def _shown(card: Card, request: HttpRequest) -> ShownCard:
     photo = photo_of(card.slug, PrivatePhoto if card.is_private else Photo)
+    code = [listings.template(card.template), *card.code] if card.sample else list(card.code)
     html, facts = SafeString(""), {}
-    if photo:
-        try:
-            html = get_template(card.template).render({"photo": photo, "square": techniques.square()})
-            facts = FACTS.get(card.slug, _nothing)(photo, request)
-        except CloudflareImagesError as error:  # the keys of private images cannot be had
-            facts = {"problem": error}
-    code = [listings.template(card.template)] if card.sample else []
-    return ShownCard(card=card, photo=photo, html=html, listings=[*code, *card.code], facts=facts)
+    try:
+        html = _rendered(card, photo) if photo else html
+        facts = FACTS[card.slug](photo, request) if card.slug in FACTS else facts
+    except CloudflareImagesError as error:  # the keys of private images cannot be had
+        facts = {"problem": error.message}
+    return ShownCard(card=card, photo=photo, html=html, listings=code, facts=facts)
+
+
+def _rendered(card: Card, photo: Picture) -> SafeString:
+    return get_template(card.template).render({"photo": photo, "square": techniques.square()})
 
 
 def _private_facts(photo: Any, request: HttpRequest) -> dict[str, Any]:
     """The signed address and its end, and what really happens without the signature."""
-    if stand.is_local():
+    if stand.is_local() or not photo:
         return {}
     address = techniques.address_for_five_minutes(photo)
     waits = stand.upload_of(photo.file) is not None
@@ -98,6 +105,8 @@ def _private_facts(photo: Any, request: HttpRequest) -> dict[str, Any]:
 
 def _pending_facts(photo: Any, _: HttpRequest) -> dict[str, Any]:
     """How far it has come, and the address of the view that shows it, whoever has it by now."""
+    if not photo:
+        return {}
     return {
         "upload": stand.upload_of(photo.file),
         "state_url": reverse("gallery_state"),
@@ -109,8 +118,15 @@ def _replace_facts(_: Any, request: HttpRequest) -> dict[str, Any]:
     return {"before": request.session.get("replaced")}
 
 
-def _nothing(*_: object) -> dict[str, Any]:
-    return {}
+def _admin_facts(*_: object) -> dict[str, Any]:
+    """What the change list shows."""
+    photo_admin = admin.site.get_model_admin(Photo)
+    return {"thumbnails": [photo_admin.thumbnail(photo) for photo in Photo.objects.all()[:8]]}
 
 
-FACTS = {"private": _private_facts, "pending": _pending_facts, "replace": _replace_facts}
+FACTS = {
+    "private": _private_facts,
+    "pending": _pending_facts,
+    "replace": _replace_facts,
+    "admin": _admin_facts,
+}
