@@ -80,7 +80,10 @@ def end_of(address: DeliveryURL) -> int | None:
 
 def _seconds(lifetime: Lifetime, now: float) -> float:
     if isinstance(lifetime, datetime):
-        return lifetime.timestamp() - now
+        try:
+            return lifetime.timestamp() - now
+        except (OSError, OverflowError, ValueError):  # datetime.min, before the first local time
+            return -math.inf
     return lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
 
 

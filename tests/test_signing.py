@@ -137,6 +137,7 @@ class TestEnding:
             (float("nan"), "over already"),
             (timedelta(seconds=-1), "over already"),
             (datetime.fromtimestamp(NOW - 1, UTC), "over already"),
+            (datetime.min, "over already"),  # noqa: DTZ901  # that is what is tested
             (signing.LONGEST_LIFETIME + 1, "more than a year"),
             (float("inf"), "more than a year"),
             (datetime.fromtimestamp(NOW + signing.LONGEST_LIFETIME + 1, UTC), "more than a year"),
