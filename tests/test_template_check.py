@@ -1,0 +1,307 @@
+"""The doctor's look at templates: read from their source, never imported, never rendered, no network."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from cf_images.doctor import Finding, examine_templates, template_files
+from cf_images.doctor.templates import read
+
+LOAD = "{% load cf_images %}"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("the template check asks nobody")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def write(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Write templates by their paths; they are all that the project has."""
+    monkeypatch.chdir(tmp_path)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path / "templates"]}]
+
+    def to_files(files: dict[str, str]) -> None:
+        for name, source in files.items():
+            path = tmp_path / "templates" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source)
+
+    return to_files
+
+
+@pytest.fixture
+def check(write: Any) -> Callable[[str], list[Finding]]:
+    """The findings about one template, with our library loaded on its first line."""
+
+    def findings(source: str) -> list[Finding]:
+        write({"page.html": f"{LOAD}\n{source}"})
+        return list(examine_templates())
+
+    return findings
+
+
+def declare(settings: Any, **given: Any) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, **given}
+
+
+def only(findings: list[Finding]) -> Finding:
+    (finding,) = findings
+    return finding
+
+
+GOOD = [
+    "{{ person.image|variant:'avatar' }}",
+    '{{ person.image|variant:"public" }}',
+    "{{ person.image.url|variant:'w=200,fit=cover,h=200' }}",
+    "{{ person.image|variant:'w=200,background=rgb(1,2,3)' }}",
+    "{{ person.image|variant:name }}",
+    "{{ person.image|variant:_('avatr') }}",
+    "{# {{ person.image|variant:'avatr' }} #}",
+    "{% comment 'old' %}{{ person.image|variant:'avatr' }}{% if %}{% endcomment %}",
+    "{% verbatim %}{{ person.image|variant:'avatr' }}{% endverbatim %}",
+    "{{ \"a|variant:'avatr'\" }}",
+    "person.image|variant:'avatr'",
+    "{{ person.image|variant_of:'avatr' }}",
+    '{% cf_image person.image "avatar" alt="" %}',
+    '{% cf_image person.image alt="" class="round" %}',
+    '{% cf_image person.image variant="avatar" alt=person.name as img %}',
+    '{% cf_image person.image "public,avatar" alt="" sizes="100vw" %}',
+    '{% cf_image person.image name alt="" %}',
+    '{% cf_image person.image "avatr"|lower alt="" %}',
+    '{% cf_image person.image None alt="" placeholder="avatar" %}',
+    '{% cf_image person.image w=200 h=height fit="cover" alt="" %}',
+    '{% cf_image person.image "avatar" alt="x=y" dpr="1,2" placeholder=True %}',
+]
+
+
+@pytest.mark.parametrize("source", GOOD)
+def test_what_is_good_or_not_to_be_known_is_no_problem(check: Any, source: str) -> None:
+    assert only(check(source)).level == "ok"
+
+
+UNDECLARED = [
+    "{{ person.image|variant:'avatr' }}",
+    '{{ person.image | variant:"avatr" }}',
+    "{{ person.image|default:'x'|variant:'avatr'|safe }}",
+    "{% with a=person.image|variant:'avatr' %}{% endwith %}",
+    "{% if person.image|variant:\"avatr\" == '' %}{% endif %}",
+    "{% custom_tag_of_nobody person.image|variant:'avatr' %}",
+    '{% cf_image person.image "avatr" alt="" %}',
+    "{% cf_image person.image 'avatr' alt='' as img %}",
+    '{% cf_image person.image variant="avatr" alt="" %}',
+    '{% cf_image person.image "avatar, avatr" alt="" %}',
+    '{% cf_image person.image alt="" placeholder="avatr" %}',
+    '{% cf_image person.image|variant:"avatr" alt="" %}',
+]
+
+
+@pytest.mark.parametrize("source", UNDECLARED)
+def test_a_name_that_is_declared_nowhere_is_found(check: Any, source: str) -> None:
+    finding = only(check(f"\n<p>\n{source}"))
+    assert finding.level == "failure"
+    assert finding.name == "template-variant"
+    assert finding.message == (
+        "templates/page.html:4: variant 'avatr' is declared nowhere; declared are public, avatar."
+    )
+    assert finding.remedy == "Write 'avatar', or declare it in CF_IMAGES[\"VARIANTS\"]."
+
+
+def test_nothing_near_is_not_guessed(check: Any) -> None:
+    assert only(check("{{ x|variant:'hero' }}")).remedy.startswith("Declare it in")
+
+
+def test_the_case_of_a_name_counts_and_is_told(check: Any) -> None:
+    assert only(check("{{ x|variant:'Avatar' }}")).remedy.startswith("Write 'avatar'")
+
+
+def test_a_name_is_told_once_with_all_its_places(write: Any) -> None:
+    use = "{{ x|variant:'hero' }}"
+    write({"a.html": f"{LOAD}{use}{use}\n{use}", "shop/b.txt": f"{LOAD}{use}", "z.html": f"{LOAD}{use}9"})
+    finding = only(list(examine_templates()))
+    places = "templates/a.html:1, templates/a.html:2, templates/z.html:1, templates/shop/b.txt:1: "
+    assert finding.message.startswith(places)
+
+
+REFUSED = [
+    ("{{ x|variant:'w 200' }}", "is no variant"),
+    ("{{ x|variant:'' }}", "is no variant"),
+    ("{{ x|variant:'../keys' }}", "is no variant"),
+    ("{{ x|variant:'https://example.com/a' }}", "is no variant"),
+    ("{{ x|variant:'w=200,format=bmp' }}", "format cannot be 'bmp'"),
+    ('{% cf_image x "w=abc" alt="" %}', "width cannot be 'abc'"),
+    ('{% cf_image x w="abc" alt="" %}', "width cannot be 'abc'"),
+    ('{% cf_image x fit="fill" w=2 h=2 alt="" %}', "fit cannot be 'fill'"),
+    ('{% cf_image x "avatar" %}', "needs alt"),
+    ('{% cf_image x "avatar" alt="" widht=3 %}', "did you mean width?"),
+    ('{% cf_image x "avatar" alt="" onclick="x()" %}', "would run a script"),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), REFUSED)
+def test_what_would_be_refused_is_a_failure(check: Any, source: str, message: str) -> None:
+    finding = only(check(source))
+    assert (finding.name, finding.level) == ("template-option", "failure")
+    assert message in finding.message
+    assert finding.message.startswith("templates/page.html:2: ")
+    assert finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ x|variant:'w=abc' }}", "width cannot be 'abc'"),
+        ("{{ x|variant:'w=200,g=face' }}", "has an effect only with fit"),
+        ("{{ x|variant:'w=200,sise=2' }}", "unknown option 'sise'"),
+    ],
+)
+def test_what_cloudflare_would_ignore_is_a_warning(check: Any, source: str, message: str) -> None:
+    warning, fine = check(source)
+    assert (warning.level, fine.level) == ("warning", "ok")
+    assert message in warning.message
+
+
+FLEXIBLE = [
+    ("{{ x|variant:'w=200' }}", "w=200"),
+    ('{% cf_image x "w=200" alt="" %}', "w=200"),
+    ('{% cf_image x w=width alt="" %}', "w="),
+    ('{% cf_image x "avatar" dpr="1,2" alt="" %}', "dpr="),
+    ('{% cf_image x widths="1,2" alt="" %}', "widths="),
+    ('{% cf_image x "avatar" placeholder=True alt="" %}', "placeholder=True"),
+]
+
+
+@pytest.mark.parametrize(("source", "asked"), FLEXIBLE)
+def test_flexible_variants_that_the_settings_rule_out_are_found(
+    check: Any, settings: Any, source: str, asked: str
+) -> None:
+    declare(settings, FLEXIBLE_VARIANTS=False)
+    finding = only(check(source))
+    assert (finding.name, finding.level) == ("template-flexible", "failure")
+    assert f"'{asked}' needs flexible variants" in finding.message
+
+
+@pytest.mark.parametrize(("source", "asked"), FLEXIBLE)
+def test_flexible_variants_of_private_images_are_a_warning(
+    check: Any, settings: Any, source: str, asked: str
+) -> None:
+    declare(settings, REQUIRE_SIGNED_URLS=True)
+    finding = check(source)[0]
+    assert (finding.name, finding.level) == ("template-private", "warning")
+
+
+def test_where_some_images_are_public_nothing_is_said(check: Any, settings: Any) -> None:
+    backend = settings.STORAGES["cloudflare_images"]["BACKEND"]
+    private = {"BACKEND": backend, "OPTIONS": {"require_signed_urls": True}}
+    settings.STORAGES = {**settings.STORAGES, "private": private}
+    assert only(check("{{ x|variant:'w=200' }}")).level == "ok"
+
+
+@pytest.mark.parametrize(("source", "asked"), FLEXIBLE)
+def test_the_first_flexible_use_is_known(check: Any, source: str, asked: str) -> None:
+    check(source)
+    assert read().first_flexible == "templates/page.html:2"
+
+
+def test_a_template_without_our_tags_is_somebody_elses(write: Any) -> None:
+    write({"page.html": "{% load other %}{{ x|variant:'avatr' }}{% cf_image x 'avatr' %}"})
+    assert read().uses == ()
+
+
+@pytest.mark.parametrize("load", ["{% load static cf_images %}", "{% load variant from cf_images %}"])
+def test_every_way_to_load_them_counts(write: Any, load: str) -> None:
+    write({"page.html": f"{load}{{{{ x|variant:'avatr' }}}}"})
+    assert len(read().uses) == 1
+
+
+def test_tags_that_are_built_in_or_have_another_name_count(write: Any, settings: Any) -> None:
+    write({"page.html": "{{ x|variant:'avatr' }}", "named.html": "{% load img %}{{ x|variant:'avatr' }}"})
+    (engine,) = settings.TEMPLATES
+    library = "cf_images.templatetags.cf_images"
+    settings.TEMPLATES = [{**engine, "OPTIONS": {"libraries": {"img": library}}}]
+    assert [use.place for use in read().uses] == ["templates/named.html:1"]
+    settings.TEMPLATES = [{**engine, "OPTIONS": {"builtins": [library]}}]
+    assert len(read().uses) == 2
+
+
+def test_variables_are_counted(check: Any) -> None:
+    finding = only(check("{{ x|variant:name }}{{ x|variant:'avatar' }}{% cf_image x name alt='' %}"))
+    assert finding.message == (
+        "3 uses of variants in 1 templates are as declared; 2 of them only rendering knows."
+    )
+
+
+def test_nothing_is_imported_or_rendered(check: Any) -> None:
+    source = "{% load of_nobody %}{% extends 'nowhere' %}{% include x %}{{ y|variant:'hero' }}{% endfor %}"
+    assert only(check(source)).name == "template-variant"
+
+
+def test_installed_packages_are_left_alone_unless_in_dirs(
+    write: Any, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write({"page.html": f"{LOAD}{{{{ x|variant:'hero' }}}}"})
+    folder = tmp_path / "templates"
+    (engine,) = settings.TEMPLATES
+    loader = ("django.template.loaders.filesystem.Loader", [folder])
+    settings.TEMPLATES = [{**engine, "APP_DIRS": False, "DIRS": [], "OPTIONS": {"loaders": [loader]}}]
+    assert len(read().uses) == 1, "an app of the project"
+    monkeypatch.setattr(template_files, "_packages", lambda: [tmp_path.resolve()])
+    assert read().uses == ()
+    settings.TEMPLATES = [engine]
+    assert len(read().uses) == 1
+
+
+def test_the_templates_of_installed_apps_are_not_read() -> None:
+    shown = [file.shown for file in template_files.template_files()]
+    assert not [path for path in shown if "site-packages" in path]
+
+
+def test_a_file_that_two_engines_find_is_read_once(write: Any, settings: Any, tmp_path: Path) -> None:
+    write({"page.html": f"{LOAD}{{{{ x|variant:'hero' }}}}"})
+    (engine,) = settings.TEMPLATES
+    inner = {**engine, "NAME": "other", "DIRS": [tmp_path]}
+    jinja = {"BACKEND": "django.template.backends.dummy.TemplateStrings", "NAME": "x", "DIRS": [tmp_path]}
+    settings.TEMPLATES = [engine, inner, jinja]
+    assert len(read().uses) == 1
+
+
+def test_what_is_no_text_is_a_warning_only_where_it_may_be_ours(write: Any, tmp_path: Path) -> None:
+    write({"page.html": "nothing"})
+    (tmp_path / "templates/logo.png").write_bytes(b"\x89PNG\xff\xfe")
+    (tmp_path / "templates/old.html").write_bytes(b"\xe9t\xe9 variant")
+    os.mkfifo(tmp_path / "templates/pipe")
+    (tmp_path / "templates/gone.html").symlink_to("nowhere")
+    warning, fine = examine_templates()
+    assert warning.message == "templates/old.html cannot be read."
+    assert fine.level == "ok"
+
+
+def test_broken_template_settings_are_a_finding(write: Any, settings: Any) -> None:
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "OPTIONS": {"loaders": ["nowhere.to.be.found"]}}]
+    assert only(list(examine_templates())).level == "failure"
+
+
+@pytest.mark.parametrize(("name", "status"), [("avatar", 0), ("avatr", 1)])
+def test_the_command_alone_needs_no_network_and_no_account(
+    check: Any, settings: Any, name: str, status: int
+) -> None:
+    settings.CF_IMG_TOKEN = settings.CF_ACCT_ID = settings.CF_IMG_HASH = ""
+    check(f"{{{{ x|variant:'{name}' }}}}")
+    out, ended = io.StringIO(), 0
+    try:
+        call_command("cf_images", "doctor", "--templates", stdout=out)
+    except SystemExit as error:
+        ended = int(str(error.code))
+    assert ended == status
+    assert ("templates/page.html:2" in out.getvalue()) is (status == 1)
