@@ -87,7 +87,9 @@ def candidates(text: str | None) -> dict[str, str]:
     """The variants of a srcset by their descriptors."""
     assert text
     pairs = [entry.split() for entry in text.split(", ")]
-    return {descriptor: address.rpartition("/")[2].replace("%2C", ",") for address, descriptor in pairs}
+    found = {descriptor: address.rpartition("/")[2].replace("%2C", ",") for address, descriptor in pairs}
+    assert len(found) == len(pairs), "a descriptor twice"
+    return found
 
 
 class TestAttributes:
@@ -493,6 +495,7 @@ class TestDensities:
         assert list(candidates(srcset(photo(500, 300), "small", dpr="1,2,3"))) == ["1x", "1.56x"]
         assert srcset(photo(300, 300), "small", dpr="1,2") == ""
         assert srcset(photo(100, 100), "avatar", dpr="1,2") == ""
+        assert srcset(photo(1, 1), "avatar", dpr="1,2") == ""
         assert list(candidates(srcset(photo(2000, 480), "avatar", dpr="1,2,3"))) == ["1x", "2x"]
 
     @pytest.mark.parametrize("dpr", ["x", "0", "4", "0.5", "", "1,1", "2,2.0x", "1e1", [True], "-1", []])
@@ -605,6 +608,9 @@ class TestEverywhere:
         settings.CF_IMAGES = {**settings.CF_IMAGES, "FLEXIBLE_VARIANTS": False}
         with pytest.raises(InvalidVariantError, match=r'FLEXIBLE_VARIANTS.* one of CF_IMAGES\["VARIANTS"\]'):
             image_tag(photo(), alt="", **keywords)
+        if "placeholder" not in keywords:
+            with pytest.raises(InvalidVariantError, match="FLEXIBLE_VARIANTS"):
+                image_tag("", alt="", **keywords)
         assert image_tag(photo(), "small,medium", placeholder="blurred", alt="")
 
 

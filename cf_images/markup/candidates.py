@@ -37,7 +37,7 @@ def by_widths(base: Shape, widths: Any, source: Size | None) -> list[Candidate]:
     """``base`` at several widths; of those beyond the source only the source's own."""
     wanted = sorted(_width(text) for text in numbers("widths", widths))
     if source:
-        widest = min(shapes.widest(base, source), LONGEST_SIDE)
+        widest = shapes.widest(base, source)
         kept = [width for width in wanted if width <= widest]
         wanted = kept if len(kept) == len(wanted) or widest in kept else [*kept, widest]
     return [Candidate(shape=shapes.resized(base, width), descriptor=f"{width}w") for width in wanted]
