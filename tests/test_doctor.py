@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,17 +17,20 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
+from huey.contrib.djhuey import HUEY
 
 from cf_images import conf
-from cf_images.background import gate, upload_from_file
+from cf_images.background import gate, timing, upload_from_file
 from cf_images.client.api import CloudflareImagesClient
-from cf_images.doctor import access, accounts, probes, variants
+from cf_images.doctor import access, accounts, probes, uploads, variants
 from cf_images.emulator import Emulator
 from cf_images.emulator.errors import (
     AUTHENTICATION,
     IMAGE_NOT_FOUND,
     NO_ROUTE,
+    NOT_ENABLED,
     WRONG_ACCOUNT,
     ApiError,
     DeliveryError,
@@ -399,6 +403,33 @@ def unresolved(own: Any, **_: Any) -> None:
     own(options={"api_token": "op://vault/cloudflare/token"})
 
 
+def no_dictionary(own: Any, settings: Any, **_: Any) -> None:
+    own()
+    settings.CF_IMAGES = "avatar"
+
+
+def no_table(own: Any, monkeypatch: pytest.MonkeyPatch, **_: Any) -> None:
+    def refuse() -> Any:
+        raise OperationalError("no such table: cf_images_upload")
+
+    own(options={"background": True, "queue": "none"})
+    monkeypatch.setattr(uploads, "status", refuse)
+
+
+def queue_away(own: Any, monkeypatch: pytest.MonkeyPatch, **_: Any) -> None:
+    def refuse() -> Any:
+        raise ConnectionError("redis://:pr1vate-w0rds@127.0.0.1")
+
+    own(options={"background": True})
+    monkeypatch.setattr(HUEY, "pending_count", refuse)
+
+
+def queue_hanging(own: Any, monkeypatch: pytest.MonkeyPatch, **_: Any) -> None:
+    own(options={"background": True})
+    monkeypatch.setattr(timing, "RING", 0.1)
+    monkeypatch.setattr(HUEY, "pending_count", threading.Event().wait)
+
+
 def unknown_option(own: Any, settings: Any, **_: Any) -> None:
     own()
     backend = {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": {"bucket": "x"}}
@@ -433,6 +464,10 @@ BROKEN = [
     (no_credentials, "settings", "no account_hash", "CF_IMG_HASH"),
     (unresolved, "settings", "1Password", "Correct it"),
     (unknown_option, "settings", "bucket", "Correct it"),
+    (no_dictionary, "settings", "not a dictionary", "Correct it"),
+    (no_table, "uploads", "no such table", "manage.py migrate"),
+    (queue_away, "queue", "does not answer: ConnectionError.", "Redis"),
+    (queue_hanging, "queue", "no answer within 0.1 seconds", "Redis"),
 ]
 DOUBTFUL = [
     (nearly_full, "quota", "9 of 10", "Buy more"),
@@ -483,6 +518,34 @@ def test_what_is_doubtful_is_a_warning(
     assert message in found["message"]
     assert remedy in found["remedy"]
     assert (done.status, done.findings("failure")) == (0, {})
+
+
+def test_a_queue_that_answers_is_said_to(run: Any, own: Any) -> None:
+    own(options={"background": True})
+    done = run("--json")
+    assert done.findings("ok")["queue"]["message"] == "huey answers: 0 messages in its queue."
+
+
+def test_a_queue_that_nobody_can_ask_is_said_to_be_unknown(run: Any, own: Any) -> None:
+    own(options={"background": True, "queue": "none"})
+    assert "not known" in run("--json").findings("skipped")["queue"]["message"]
+
+
+def test_a_subscription_missed_at_the_reservation_is_no_matter_of_the_token(run: Any, own: Any) -> None:
+    answer(own(), "images/v2/direct_upload", "POST", ApiError(NOT_ENABLED))
+    assert "subscription" in run("--json").findings("failure")
+
+
+def test_a_missing_credential_is_told_once(run: Any, own: Any, settings: Any) -> None:
+    no_credentials(own, settings)
+    done = run("--json")
+    assert done.findings("failure").keys() == {"settings"}
+    assert "settings" not in done.findings("ok")
+
+
+def test_public_images_need_no_keys(run: Any, own: Any) -> None:
+    own()
+    assert "keys" not in {found["name"] for found in run("--json").document["findings"]}
 
 
 def test_a_token_that_is_refused_hides_nothing_else_of_the_project(run: Any, own: Any, settings: Any) -> None:

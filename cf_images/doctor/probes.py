@@ -126,7 +126,7 @@ def _deleted(client: CloudflareImagesClient, image_id: str) -> list[Finding]:
         except ImageNotFoundError:
             time.sleep(_PAUSE)  # it was never there, or it flickers
         except CloudflareImagesError as error:
-            remedy = "Delete it in the dashboard: it counts as one of the stored images."
+            remedy = "Delete it in the dashboard, should it be there: it counts as one of the stored images."
             message = f"The probe {image_id} could not be deleted: {error}"
             return [warning("probe-left", message, remedy=remedy)]
         else:

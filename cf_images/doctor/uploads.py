@@ -93,5 +93,5 @@ def _ask(answers: list[int | str]) -> None:
 
     try:
         answers.append(HUEY.pending_count())
-    except Exception as error:  # noqa: BLE001  # queues raise what they like, with addresses in their words
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # queues raise what they like, with addresses
         answers.append(f"{type(error).__name__}.")
