@@ -34,7 +34,7 @@ else:
 logger = logging.getLogger(__name__)
 
 _SIDE = 60  # pixels of a thumbnail on the page
-_BEHIND = f"width:{_SIDE}px;height:{_SIDE}px;object-fit:cover"
+_SQUARE = f"width:{_SIDE}px;height:{_SIDE}px;object-fit:cover;flex:none"
 _BESIDE = "display:flex;gap:10px;align-items:flex-start"
 # Their words are for people and without secrets; those of other storages are for the log.
 _MAY_BE_SHOWN = (CloudflareImagesError, ImproperlyConfigured)
@@ -116,7 +116,7 @@ def thumbnail(
         return _dash(_reason(error, image))
     if not attributes:
         return _dash(_("This is not the address of an image."))
-    square = {"width": str(_SIDE), "height": str(_SIDE), "style": _BEHIND}
+    square = {"width": str(_SIDE), "height": str(_SIDE), "style": _SQUARE}
     return format_html("<img {}>", as_html({**attributes, **square}))
 
 

@@ -138,7 +138,7 @@ def _shown(
     src = _plain(variant_url(image, shape.variant))
     if sources.is_svg(image):
         return _Picture(src=src, size=None)
-    if not sources.has_variants(image, shape.variant):
+    if not sources.has_variants(image, shape.variant, src):
         return _Picture(src=src, size=source)
     entries = [candidate.at(variant_url(image, candidate.shape.variant)) for candidate in found]
     return _Picture(

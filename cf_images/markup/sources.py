@@ -32,10 +32,9 @@ def default_variant(image: Any) -> str:
     return str(option("variant") if option else conf.option("variant", {}))
 
 
-def has_variants(image: Any, variant: str) -> bool:
-    """Whether another variant of the image has another address than ``variant``."""
-    other = "public" if variant != "public" else "another"
-    return variant_url(image, other) != variant_url(image, variant)
+def has_variants(image: Any, variant: str, address: str) -> bool:
+    """Whether another variant of the image has another address than ``variant``, which has this one."""
+    return variant_url(image, "public" if variant != "public" else "another") != address
 
 
 def is_svg(image: Any) -> bool:
