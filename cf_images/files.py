@@ -9,6 +9,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from django.core.files.base import File
+from django.db.models.fields.files import FieldFile
 
 from cf_images.exceptions import CloudflareImagesError, ImageRejectedError
 from cf_images.images import MAX_BYTES
@@ -129,6 +130,8 @@ class _Original(io.RawIOBase):
 @contextmanager
 def from_start(content: File[Any] | IO[bytes]) -> Iterator[IO[bytes]]:
     """``content`` at its first byte, able to seek; afterwards it is open and where it was before."""
+    if isinstance(content, FieldFile):
+        content = content.file  # opened if nobody has done so yet, as Django's own storages do
     if content.closed:
         raise ImageRejectedError(f"The file {_name(content)} is closed: open it before it is saved.")
     if not content.seekable():

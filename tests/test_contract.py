@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from cf_images import background
 from cf_images.exceptions import InvalidNameError
+from tests.app.models import Profile
 from tests.conftest import point_at
 from tests.pictures import picture
 
@@ -196,6 +197,14 @@ def test_an_image_can_be_saved_again_from_its_own_file(storage: Storage, name: s
     with storage.open(name) as file:
         second = storage.save(name, file)
     assert second != name
+    assert content_of(storage, second) == PNG
+
+
+def test_an_image_can_be_copied_from_a_field_that_nobody_has_opened(storage: Storage, name: str) -> None:
+    image = Profile(image=name).image
+    image.storage = storage
+    second = storage.save("copy.png", image)
+    image.close()
     assert content_of(storage, second) == PNG
 
 
