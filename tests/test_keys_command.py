@@ -68,6 +68,12 @@ def test_a_rotation_ends_no_address(account: Any) -> None:
     assert deliver(new).is_image
 
 
+def test_an_account_without_keys_gets_its_first(account: Any) -> None:
+    account.app.state._database.rows("DELETE FROM signing_key")
+    assert "--retire" not in run("--rotate")
+    assert len(names(account)) == 1
+
+
 def test_no_value_is_shown_by_a_rotation(account: Any) -> None:
     said = run("--rotate")
     for value in account.signing_keys.values():

@@ -74,6 +74,9 @@ def _rotate(command: BaseCommand, storage: CloudflareImagesStorage) -> None:
         )
     name = f"k{datetime.now(UTC):%Y%m%d%H%M%S}"
     client.put_signing_key(name)
+    if not before:
+        command.stdout.write(f"Added {name}, the account's first key.")
+        return
     command.stdout.write(f"Added {name}. Both keys open images now.")
     for number, step in enumerate(_next_steps(storage, before), 1):
         command.stdout.write(f"{number}. {step}")
