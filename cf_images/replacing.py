@@ -29,7 +29,8 @@ class ReplacingStorage(Storage):
         self._delete_after_commit(name, using=using)
         return stored
 
-    def _asked_name(self, name: str) -> str:
+    def _asked_name(self, name: str) -> str | None:
+        """``name`` as it was once asked for; ``None`` to take that of the new file."""
         return naming.asked_name(name)
 
     def _delete_after_commit(self, name: str, *, using: str | None) -> None:

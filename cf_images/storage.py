@@ -272,8 +272,11 @@ class CloudflareImagesStorage(AddressedStorage, ReplacingStorage):
         except ImageNotFoundError:
             pass
 
-    def _asked_name(self, name: str) -> str:
-        return super()._asked_name(self._row_name(name))
+    def _asked_name(self, name: str) -> str | None:
+        try:
+            return super()._asked_name(self._row_name(name))
+        except ImageNotFoundError:
+            return None  # the address of somebody else's image
 
     def _delete_after_commit(self, name: str, *, using: str | None) -> None:
         if self._queue:

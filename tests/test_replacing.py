@@ -116,6 +116,12 @@ def test_an_older_recipes_address_is_replaced_too(cloudflare: Any, images: Any) 
     assert list(cloudflare.images) == [new]
 
 
+def test_the_address_of_a_stranger_is_replaced_and_left_alone(cloudflare: Any, images: Any) -> None:
+    new = images.replace("https://social.example/a/jane.jpg", ContentFile(NEW, name="me.png"))
+    assert new.startswith("me-")
+    assert list(cloudflare.images) == [new]
+
+
 def test_a_given_name_cannot_be_overwritten(cloudflare: Any, images: Any, settings: Any) -> None:
     settings.CF_IMAGES = {**settings.CF_IMAGES, "UNIQUE_NAMES": False}
     old = save(images)
