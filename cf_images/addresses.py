@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.files.storage import Storage
 
-from cf_images import conf, delivery, keys, signing
+from cf_images import conf, delivery, keys, naming, signing
 from cf_images.flexible import FlexibleVariant
-from cf_images.naming import is_url
 from cf_images.permitted import permitted_variant
 
 
@@ -46,13 +46,18 @@ class AddressedStorage(Storage):
         """
         if not name:
             raise ValueError("An image without a name has no URL.")
-        if variant is None and is_url(name):
+        if variant is None and naming.is_url(name):
             return name
         cleaned = permitted_variant(variant or self.option("variant"))
         ends_at = self._end(name, cleaned, expire)
-        return self._waiting_address(name, cleaned, ends_at) or self.delivery_address(
-            name, cleaned, ends_at=ends_at
-        )
+        if waiting := self._waiting_address(name, cleaned, ends_at):
+            return waiting
+        try:
+            return self.delivery_address(name, cleaned, ends_at=ends_at)
+        except SynchronousOnlyOperation:  # only the database knows the ID, and our view may ask it
+            if self._queue and (waiting := self._queue.waiting_address(name, cleaned, ends_at=ends_at)):
+                return str(waiting)
+            raise
 
     def url_variant(self, name: str, variant: str | FlexibleVariant) -> str:
         """``url(name, variant=variant)``, as older recipes call it."""
@@ -77,7 +82,7 @@ class AddressedStorage(Storage):
 
     def _address(self, name: str, variant: str) -> delivery.DeliveryURL | None:
         """Its unsigned address; ``None`` for a name that is the address of somebody else, or signed."""
-        if is_url(name):
+        if naming.is_url(name):
             found = delivery.parse_url(name, conf.delivery_urls())
             return None if found is None or found.is_signed else replace(found, variant=variant)
         return delivery.DeliveryURL(
@@ -95,7 +100,7 @@ class AddressedStorage(Storage):
         return signing.ending(self.option("expire") if expire is None else expire, now=time.time())
 
     def _is_private(self, name: str) -> bool:
-        return "~" in name or self.option("require_signed_urls")
+        return naming.is_private(name) or self.option("require_signed_urls")
 
     def _waiting_address(self, name: str, variant: str, ends_at: int | None) -> str | None:
         """Where our own view shows an image that may not have arrived yet, if it is mounted."""

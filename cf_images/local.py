@@ -148,7 +148,7 @@ class LocalImagesStorage(ReplacingStorage, FileSystemStorage):
         return queue is not None and not self.exists(name) and bool(queue.has_row(name))
 
     def _waiting_address(self, name: str, variant: str | FlexibleVariant | None) -> str | None:
-        if "~" in name or (queue := _queue(name)) is None or not queue.is_young(name):
+        if naming.is_private(name) or (queue := _queue(name)) is None or not queue.is_young(name):
             return None
         address: str | None = queue.waiting_address(name, permitted_variant(variant or _ORIGINAL))
         return address

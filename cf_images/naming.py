@@ -69,6 +69,11 @@ def is_url(name: str) -> bool:
     return name.startswith(("https://", "http://"))
 
 
+def is_private(name: str) -> bool:
+    """Whether the name has the shape of a private image's, which only a signed address opens."""
+    return "~" in name and not is_url(name) and _PRIVATE.search(name) is not None
+
+
 def asked_name(name: str) -> str:
     """``name`` as somebody may have asked for it: without birth, random part and Cloudflare's ID."""
     folder, filename = posixpath.split(name)

@@ -173,7 +173,7 @@ class CloudflareImagesStorage(AddressedStorage, ReplacingStorage):
 
     def _remote_id(self, name: str) -> str | None:
         """The ID of a private image that only its row knows, also where ``background`` is off (by now)."""
-        if "~" not in name or naming.born_at(name) is None:
+        if not naming.is_private(name) or naming.born_at(name) is None:
             return None
         from cf_images import background  # its models, which a project without the app does not have
 
@@ -356,11 +356,11 @@ def _rebuilt(storage: type[CloudflareImagesStorage], options: dict[str, Any]) ->
 
 
 def _name_of(image: Image) -> str:
-    """The name under which a field has the image: of a private one its metadata tell it, else the ID."""
-    name = name_of(image.metadata) if image.require_signed_urls else ""
+    """The name under which a field has the image: of one stored as private its metadata tell it."""
+    name = name_of(image.metadata)
     if not name:
         return image.id
-    return name if "~" in name else naming.with_remote_id(name, image.id)
+    return name if naming.is_private(name) else naming.with_remote_id(name, image.id)
 
 
 @checks.register("cf_images")

@@ -227,6 +227,12 @@ def test_an_id_in_another_shape_is_read_as_well() -> None:
 )
 def test_other_names_are_their_own_id(name: str) -> None:
     assert naming.image_id(name) == name
+    assert not naming.is_private(name)
+
+
+def test_addresses_with_a_tilde_are_not_private_names() -> None:
+    assert not naming.is_private("https://example.com/~jane")
+    assert naming.is_private(f"avatars/jane~{UUID_NAME}.jpg")
 
 
 # Given names, where unique_names is off

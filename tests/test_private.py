@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -138,6 +139,21 @@ def test_flexible_variants_are_refused(storage: Any, name: str) -> None:
     for ask in (lambda: storage.url(name, variant="w=20"), lambda: variant_url(storage.url(name), "w=20")):
         with pytest.raises(InvalidVariantError, match="signs no flexible variants"):
             ask()
+
+
+@pytest.mark.parametrize("name", ["DSC0~1/jane.png", "https://example.com/~jane", "jane~a.png.60x60.png"])
+def test_a_tilde_alone_makes_no_image_private(
+    storage: Any, settings: Any, account: Any, client: Client, name: str
+) -> None:
+    point_at(settings, account, require_signed_urls=False)
+    assert "sig=" not in storage.url(name, variant="w=20")
+    if "://" not in name:
+        assert client.get(reverse("cf_images:waiting", args=["public", name])).status_code == 302
+
+
+def test_a_name_stays_the_same_when_everybody_may_see_the_image(storage: Any, name: str) -> None:
+    storage.client.update(storage.image_id(name), require_signed_urls=False)
+    assert storage.listdir("people") == ([], [name.removeprefix("people/")])
 
 
 def test_names_of_ones_own_are_refused(storage: Any, settings: Any) -> None:
@@ -342,3 +358,12 @@ class TestInTheBackground:
 
     def test_no_cache_keeps_a_refusal(self, queued: Any, waiting: str, client: Client) -> None:
         assert "no-store" in client.get(bare(queued.url(waiting)))["Cache-Control"]
+
+    def test_async_code_gets_our_view_where_only_the_database_knows_the_id(
+        self, queued: Any, waiting: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def page() -> str:
+            return queued.url(waiting)
+
+        monkeypatch.setattr(background, "is_undelivered", lambda _name: False)
+        assert asyncio.run(page()).startswith("/cf-images/waiting/public/")

@@ -19,7 +19,7 @@ from django.http import (
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from cf_images import conf, rendering
+from cf_images import conf, naming, rendering
 from cf_images.background import pieces
 from cf_images.background.database import uploads
 from cf_images.declared import DeclaredVariant
@@ -43,7 +43,7 @@ def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponse
     """``variant`` of an image that is still here, else a redirect to it; private ones need our signature."""
     variant = _cleaned(variant)
     upload = uploads().filter(name=name).first()
-    private = "~" in name or (upload is not None and upload.require_signed_urls)
+    private = naming.is_private(name) or (upload is not None and upload.require_signed_urls)
     ends_at = _permitted_until(request, variant, name)
     if private and ends_at is None and not conf.is_never_signed(variant):
         response: HttpResponseBase = _forbidden()
