@@ -123,8 +123,8 @@ class Page(HTMLParser):
 def _places(image: dict[str, str]) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
     """Every address in an element, and the sides that the image there must have."""
     width, height = (int(image[name]) if name in image else None for name in ("width", "height"))
-    fixed = "sizes" not in image  # else the element grows with the page
-    yield image["src"], (width, height) if fixed else (None, None)
+    scaled = "sizes" in image or "object-fit" in image.get("style", "")  # by the page
+    yield image["src"], (None, None) if scaled else (width, height)
     for candidate in filter(None, image.get("srcset", "").split(", ")):
         address, descriptor = candidate.rsplit(" ", 1)
         number = float(descriptor[:-1])

@@ -10,17 +10,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
+import httpx
 import pytest
 
 fcntl = pytest.importorskip("fcntl", reason="the example needs Linux, macOS or WSL")
 
 from example_project.processes import HOST, Children, DemoError, alone, answers, free_port  # noqa: E402
+from example_project.visit import Visit  # noqa: E402
+from tests.pictures import picture  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 # What may stand in the environment of whoever runs the tests, and would send images elsewhere.
 OURS = ("CF_", "ENV_NAME", "EXAMPLE_", "DJANGO_SETTINGS_MODULE")
+
+SAMPLES = ("aurora", "city", "dawn", "dunes", "dusk", "night", "noon", "wood")
+# The settings of the example are not those of these tests: whatever looks at its pages is a process.
+GALLERY = """
+import django
+django.setup()
+from django.test import Client
+from example_project import content
+content.prepare()
+hung = content.hang()
+html = Client(headers={"host": "127.0.0.1"}).get("/gallery/").content.decode()
+"""
 
 
 def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +55,30 @@ def python(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
     )
 
 
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[..., str]:
+    """The gallery with a small photograph on each card, as the test's script prints it."""
+
+    def run(script: str, **variables: str) -> str:
+        for sample in SAMPLES:
+            path = tmp_path / "samples" / f"{sample}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(picture("JPEG", (300, 200)))
+        (tmp_path / "gallery_script.py").write_text(GALLERY + script)
+        ran = python(
+            tmp_path,
+            "gallery_script",
+            PYTHONPATH=str(tmp_path),
+            EXAMPLE_STATE=str(tmp_path),
+            DJANGO_SETTINGS_MODULE="example_project.settings",
+            **variables,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    return run
+
+
 def wait_until(is_done: Callable[[], bool]) -> None:
     """Poll; the test's own timeout is the limit."""
     while not is_done():
@@ -46,23 +86,29 @@ def wait_until(is_done: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env_name", "address"),
+    ("env_name", "address", "pressed"),
     [
-        pytest.param("demo", r"http://127\.0\.0\.1:\d+/\w+/avatars/%s-[\w-]+\.jpg/%s", id="emulator"),
-        pytest.param("dev", r"http://127\.0\.0\.1:\d+/cf-images/local/%s/avatars/%s[\w-]*\.jpg", id="local"),
+        pytest.param("demo", r"http://127\.0\.0\.1:\d+/\w+/avatars/%s-[\w-]+\.jpg/%s", 2, id="emulator"),
+        pytest.param(
+            "dev", r"http://127\.0\.0\.1:\d+/cf-images/local/%s/avatars/%s[\w-]*\.jpg", 1, id="local"
+        ),
     ],
 )
-def test_once_fetches_both_first_pictures_back_in_every_size(
-    tmp_path: Path, env_name: str, address: str
+def test_once_fetches_the_first_pictures_and_the_gallery_back_in_every_size(
+    tmp_path: Path, env_name: str, address: str, pressed: int
 ) -> None:
     run = python(tmp_path, "example_project", "--once", ENV_NAME=env_name)
 
     assert run.returncode == 0, run.stdout + run.stderr
     sizes = {"avatar": "240 x 240", "w=200": "200 x 133", "public": "1153 x 768"}
-    for picture in ("dusk", "night"):
+    for sample in ("dusk", "night"):
         for variant, size in sizes.items():
-            parts = (variant, picture) if env_name == "dev" else (picture, variant)
+            parts = (variant, sample) if env_name == "dev" else (sample, variant)
             assert re.search(f"{size}  {address % parts}\n", run.stdout), run.stdout
+    gallery = re.search(r"The gallery: (\d+) pictures looked at, (\d) buttons? pressed", run.stdout)
+    assert gallery, run.stdout
+    assert int(gallery[1]) > 25
+    assert int(gallery[2]) == pressed
     assert re.search(r"Open +http://127\.0\.0\.1:\d+/\n", run.stdout)
     assert not list((tmp_path / "a folder").iterdir())  # nothing stays behind
 
@@ -137,3 +183,105 @@ time.sleep(600)
     process.wait()
 
     wait_until(lambda: not answers(f"http://{HOST}:{port}/"))
+
+
+def test_the_code_on_the_gallery_is_the_code_that_made_the_pictures(page: Callable[..., str]) -> None:
+    html = page("print(html)", ENV_NAME="dev")
+
+    cards = re.findall(r'<section class="technique" id="(\w+)"(.*?)</section>', html, re.DOTALL)
+    assert len(cards) == 10
+    for slug, card in cards:
+        shown = [unescape(code) for code in re.findall(r"<pre><code>(.*?)</code></pre>", card, re.DOTALL)]
+        sources = re.findall(r'<div class="listing">\s*<p>([\w/.]+)', card)
+        for source, code in zip(sources, shown, strict=False):  # the last one is what the browser gets
+            folder = ROOT / "example_project"
+            path = folder / ("gallery/templates/gallery/cards" if source.endswith(".html") else "") / source
+            whole = path.read_text()
+            assert code == whole.strip() if source.endswith(".html") else _is_part(code, whole), code
+        if slug != "admin":
+            assert sources[0] == f"{slug}.html"
+            live = re.search(r'<div class="pictures">(.*?)</div>', card, re.DOTALL)
+            assert live
+            assert shown[-1] == live[1].strip()  # "What the browser gets" is what it gets
+
+
+def test_each_picture_of_the_gallery_is_what_its_code_gives(page: Callable[..., str]) -> None:
+    rendered = page(
+        """
+import re
+from html import unescape
+from django.template import Context, Template
+from example_project.gallery import techniques
+from example_project.gallery.cards import CARDS
+photos = iter(hung)
+for card in filter(lambda card: card.sample, CARDS):
+    part = html.partition(f'id="{card.slug}"')[2]
+    code = unescape(re.search("<pre><code>(.*?)</code>", part, re.DOTALL)[1])
+    made = Template(code).render(Context({"photo": next(photos).instance, "square": techniques.square()}))
+    assert "<img" in made
+    live = re.search('<div class="pictures">(.*?)</div>', part, re.DOTALL)[1]
+    print(card.slug, made.strip() == live.strip())
+""",
+        ENV_NAME="dev",
+    )
+    assert rendered.count("True") == len(rendered.splitlines()) == 9, rendered
+
+
+def test_the_gallery_says_that_local_files_are_not_private(page: Callable[..., str]) -> None:
+    html = page("print(html)", ENV_NAME="dev")
+    assert "Local files are not private" in html
+    assert 'id="bare"' not in html
+
+
+def test_the_gallery_is_there_while_nobody_has_the_signing_keys(page: Callable[..., str]) -> None:
+    html = page(
+        """
+from example_project.gallery.models import PrivatePhoto
+PrivatePhoto.objects.update(file="private/night-t5x2k0~0c1e.jpg")  # one that has arrived
+print(Client(headers={"host": "127.0.0.1"}).get("/gallery/").content.decode())
+""",
+        ENV_NAME="demo",
+        EXAMPLE_EMULATOR=f"http://{HOST}:{free_port()}",
+        CF_ACCT_ID="0" * 32,
+        CF_IMG_TOKEN="token",
+        CF_IMG_HASH="hash",
+    )
+    assert "The signing keys of private images cannot be fetched" in html
+    assert html.count('<div class="pictures">') == 8
+
+
+@pytest.mark.parametrize(
+    ("element", "flaw"),
+    [
+        ('<img src="/64" width="64" height="48" alt="">', ""),
+        ('<img src="/64" width="64" height="64" alt="J">', "J: /64 is 64 x 48, not 64 x 64"),
+        ('<img src="/64" srcset="/64 64w, /32 64w" sizes="9px" alt="J">', "J: /32 is 32 x 24, not 64 x any"),
+        ('<img src="/64" width="64" height="48" srcset="/64 1x, /32 2x" alt="J">', "32 x 24, not 128 x any"),
+        ('<img src="/64" style="background:url(&quot;/64&quot;)" alt="J">', "64 x 48, not 32 x any"),
+        ('<img src="/missing" alt="J">', "no image at /missing"),
+        ("", "shows no image"),
+    ],
+)
+def test_the_visitor_of_the_gallery_notices_what_is_wrong(tmp_path: Path, element: str, flaw: str) -> None:
+    answers = {"/gallery/": element.encode(), "/64": picture(), "/32": picture(size=(32, 24))}
+    transport = httpx.MockTransport(
+        lambda request: (
+            httpx.Response(200, content=answers[request.url.path])
+            if request.url.path in answers
+            else httpx.Response(404)
+        )
+    )
+    visit = Visit("http://site", Children(tmp_path), emulator="")
+    visit.browser = httpx.Client(transport=transport, base_url="http://site")
+
+    found = list(visit._pictures())
+
+    assert len(found) == bool(flaw), found
+    assert not found or flaw in found[0]
+
+
+def _is_part(code: str, whole: str) -> bool:
+    """Whether ``whole`` has these lines, at any indentation."""
+    lines = [line.strip() for line in whole.splitlines()]
+    wanted = [line.strip() for line in code.splitlines()]
+    return any(lines[at : at + len(wanted)] == wanted for at in range(len(lines)))
