@@ -526,9 +526,12 @@ def test_a_queue_that_answers_is_said_to(run: Any, own: Any) -> None:
     assert done.findings("ok")["queue"]["message"] == "huey answers: 0 messages in its queue."
 
 
-def test_a_queue_that_nobody_can_ask_is_said_to_be_unknown(run: Any, own: Any) -> None:
-    own(options={"background": True, "queue": "none"})
-    assert "not known" in run("--json").findings("skipped")["queue"]["message"]
+@pytest.mark.parametrize(("chosen", "words"), [("none", "must run"), ("builtins.print", "only it knows")])
+def test_a_queue_that_nobody_can_ask_is_said_to_be_unknown(
+    run: Any, own: Any, chosen: str, words: str
+) -> None:
+    own(options={"background": True, "queue": chosen})
+    assert words in run("--json").findings("skipped")["queue"]["message"]
 
 
 def test_a_subscription_missed_at_the_reservation_is_no_matter_of_the_token(run: Any, own: Any) -> None:
@@ -584,7 +587,7 @@ def test_a_config_that_cannot_be_read_is_no_failure(run: Any, own: Any, status: 
     answer(emulator, "images/v1/config", "GET", ApiError(NO_ROUTE._replace(status=status, code=7001)))
     done = run("--json")
     assert done.status == 0
-    assert "cannot be read" in done.findings("skipped")["flexible"]["message"]
+    assert done.findings("skipped")["flexible"]["message"].endswith("cannot be read from the account.")
 
 
 @pytest.mark.parametrize(
@@ -713,6 +716,7 @@ class TestProbe:
         emulator = own(flexible_variants=False)
         settings.CF_IMAGES = {**settings.CF_IMAGES, "FLEXIBLE_VARIANTS": True}
         answer(emulator, "images/v1/config", "GET", ApiError(NO_ROUTE._replace(code=7001)))
+        assert "--probe" in run("--json").findings("skipped")["flexible"]["message"]
         found = run("--probe", "--json").findings("failure")["flexible-probe"]
         assert "9429" in found["message"]
         assert "Turn flexible variants on" in found["remedy"]

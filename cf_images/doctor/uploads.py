@@ -41,8 +41,11 @@ def queue() -> Iterator[Finding]:
     """The queue's own storage answers, where it is huey; of others nobody can ask."""
     if not _is_used() or any(checks.queue()):
         return
+    if bell.queue() == bell.NONE:
+        yield skipped("queue", "There is no queue: cf_images deliver must run, by cron or as a service.")
+        return
     if not bell.uses_huey():
-        yield skipped("queue", f"The queue is {bell.queue()!r}; whether it works is not known here.")
+        yield skipped("queue", f"The queue is {bell.queue()!r}; whether it works only it knows.")
         return
     waiting = _messages()
     if isinstance(waiting, int):

@@ -46,7 +46,8 @@ def flexible(account: Account, asked: Asked) -> Iterator[Finding]:
     is_on = flexible_found(account.client)
     need = _need(asked) if declared is not False else ""
     if is_on is None:
-        yield skipped("flexible", "Flexible variants: whether they are on cannot be read from the account.")
+        hint = ", and --probe tries one" if need else ""
+        yield skipped("flexible", f"Whether flexible variants are on cannot be read from the account{hint}.")
     elif need and not is_on:
         yield failure("flexible", f"Flexible variants are off, although {need}.", remedy=_TURN_ON)
     elif is_on and declared is False:

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 from cf_images import conf
 from cf_images.declared import MOST_VARIANTS, DeclaredVariant, read_variants
 from cf_images.difference import Difference, Step, compare
+from cf_images.doctor.variants import flexible_found
 from cf_images.exceptions import CloudflareImagesError, ImageNotFoundError, InvalidVariantError
 from cf_images.storage import CloudflareImagesStorage
 
@@ -99,19 +100,8 @@ def _difference(client: Any, declared: Mapping[str, DeclaredVariant]) -> Differe
         declared,
         client.list_variants(),
         flexible_declared=conf.package("FLEXIBLE_VARIANTS"),
-        flexible_found=_flexible(client),
+        flexible_found=flexible_found(client),
     )
-
-
-def _flexible(client: Any) -> bool | None:
-    """Whether flexible variants are on; ``None`` where the account does not say: the call is undocumented."""
-    try:
-        found: bool | None = client.config().flexible_variants
-    except CloudflareImagesError as error:
-        if error.status in (404, 405):
-            return None
-        raise
-    return found
 
 
 def _mend(command: BaseCommand, client: Any, difference: Difference, options: dict[str, Any]) -> bool:
