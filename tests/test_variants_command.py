@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from cf_images.client.api import CloudflareImagesClient
+from cf_images.emulator import settings as emulated
 from cf_images.emulator.errors import METHOD_NOT_AVAILABLE, NO_ROUTE, NOT_FOUND, ApiError, Refusal
 from tests.conftest import point_at
 
@@ -286,10 +287,11 @@ def test_a_failure_half_way_says_what_was_done_and_the_next_run_goes_on(
     assert list(account.list_variants()) == ["public", "a", "b", "c"]
 
 
-def test_what_cloudflare_refuses_is_shown_in_its_words(run: Any, account: Any, settings: Any) -> None:
-    declare(
-        settings, {"a": {"width": 1}, "wide": {"width": 12_000}}
-    )  # the emulator's account has a lower limit
+def test_what_cloudflare_refuses_is_shown_in_its_words(
+    run: Any, account: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(emulated.OPTIONS, "width", lambda value: value < 1000)  # a rule that nobody knows of
+    declare(settings, {"a": {"width": 1}, "wide": {"width": 1000}})
     done = run("--apply")
     assert done.status == 1
     assert "Cloudflare did not add wide: " in done.err
