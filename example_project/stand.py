@@ -54,9 +54,9 @@ def state(request: HttpRequest, image: FieldFile | None) -> HttpResponse:
 
 
 def status_of(url: str) -> int | None:
-    """What the address answers to anybody, redirects included; ``None`` if nobody is there."""
+    """What the address answers to anybody, also a redirect; ``None`` if nobody is there."""
     try:
-        return httpx.get(url, timeout=PATIENCE).status_code
+        return httpx.get(url, timeout=3).status_code  # seconds that a page may wait for this
     except httpx.HTTPError:
         return None
 

@@ -48,7 +48,7 @@ class Visit:
         """The address without its signature opens nothing."""
         bare = Page(self._html()).links.get("bare")
         status = self.browser.get(bare).status_code if bare else None
-        if self.emulator and status != 403:
+        if (self.emulator or bare) and status != 403:
             yield f"A private image without a signature: {status} from {bare}"
 
     def _replacing(self) -> Iterator[str]:
