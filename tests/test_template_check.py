@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from hypothesis import given, strategies
 
 from cf_images.doctor import Finding, examine_templates, template_files
-from cf_images.doctor.templates import read
+from cf_images.doctor.templates import Reading, judged, read
+from cf_images.doctor.usages import uses_in
 
 LOAD = "{% load cf_images %}"
 
@@ -290,6 +292,20 @@ def test_what_is_no_text_is_a_warning_only_where_it_may_be_ours(write: Any, tmp_
 def test_broken_template_settings_are_a_finding(write: Any, settings: Any) -> None:
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "OPTIONS": {"loaders": ["nowhere.to.be.found"]}}]
     assert only(list(examine_templates())).level == "failure"
+
+
+WORDS = "avatar |variant: _( alt= dpr= widths= placeholder=True None as %} }} {%comment%}"
+PIECES = [*WORDS.split(), *" \"'=2,|()\\\n\0xwé%"]
+
+
+@given(inside=strategies.lists(strategies.sampled_from(PIECES), max_size=20).map("".join))
+def test_no_template_breaks_it(inside: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.html"
+    path.write_text(f"{{{{ x|variant:{inside} }}}}{{% cf_image x {inside} %}}{{% cf_image {inside} %}}")
+    libraries = frozenset({"cf_images"})
+    file = template_files.TemplateFile(path=path, encoding="utf-8", libraries=libraries, is_builtin=True)
+    findings = list(judged(Reading(uses=tuple(uses_in(file)))))
+    assert all(finding.message for finding in findings)
 
 
 @pytest.mark.parametrize(("name", "status"), [("avatar", 0), ("avatr", 1)])
