@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +28,26 @@ ROOT = Path(__file__).resolve().parent.parent
 # What may stand in the environment of whoever runs the tests, and would send images elsewhere.
 OURS = ("CF_", "ENV_NAME", "EXAMPLE_", "DJANGO_SETTINGS_MODULE")
 
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), "")
+BROWSE = (
+    *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--virtual-time-budget=5000", "--dump-dom"),
+)
+# A frame may be narrower than the narrowest window of a browser without a screen.
+PHONE = """<!DOCTYPE html><meta charset="utf-8"><body><script>
+const frame = document.createElement("iframe");
+frame.width = 360;
+frame.srcdoc = HTML;
+frame.onload = () => {
+  const page = frame.contentDocument, sides = [...page.querySelectorAll("main *")]
+    .filter((element) => element.getBoundingClientRect().right > 360).map((element) => element.outerHTML);
+  const width = page.documentElement.scrollWidth, columns = getComputedStyle(
+    page.querySelector(".technique")).gridTemplateColumns.split(" ").length;
+  document.body.textContent = "SEEN" + JSON.stringify({width, columns, sides});
+};
+document.body.append(frame);
+</script>"""
 SAMPLES = ("aurora", "city", "dawn", "dunes", "dusk", "night", "noon", "wood")
 # The settings of the example are not those of these tests: whatever looks at its pages is a process.
 GALLERY = """
@@ -248,6 +270,22 @@ print(Client(headers={"host": "127.0.0.1"}).get("/gallery/").content.decode())
     )
     assert "The signing keys of private images cannot be fetched" in html
     assert html.count('<div class="pictures">') == 8
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium: apt-get install chromium")
+def test_the_gallery_needs_no_sideways_scrolling_on_a_phone(page: Callable[..., str], tmp_path: Path) -> None:
+    style = (ROOT / "example_project/profiles/static/profiles/site.css").read_text()
+    html = page("print(html)", ENV_NAME="dev").replace("</head>", f"<style>{style}</style></head>")
+    (tmp_path / "phone.html").write_text(PHONE.replace("HTML", json.dumps(html).replace("</", "<\\/"), 1))
+
+    command = [*BROWSE, f"--user-data-dir={tmp_path}/profile", (tmp_path / "phone.html").as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+
+    seen = re.search(r"SEEN(\{.*\})", dom)
+    assert seen, dom
+    said = json.loads(unescape(seen[1]))
+    assert said == {"width": said["width"], "columns": 1, "sides": []}
+    assert 300 < said["width"] <= 360
 
 
 @pytest.mark.parametrize(
