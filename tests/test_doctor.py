@@ -215,12 +215,14 @@ class TestHealthy:
         assert run().status == 0
         assert run("--fail-on-warning").status == 1
 
-    def test_a_stream_without_unicode_gets_plain_signs(self, cloudflare: Any) -> None:
+    def test_a_stream_without_unicode_gets_plain_signs(self, cloudflare: Any, settings: Any) -> None:
+        settings.ENV_NAME = "zürich"
         raw = io.BytesIO()
         out = io.TextIOWrapper(raw, encoding="ascii")
         call_command("cf_images", "doctor", stdout=out)
         out.flush()
         assert b"+ The token is valid" in raw.getvalue()
+        assert b"ENV_NAME is 'z?rich'" in raw.getvalue()
 
     def test_an_unknown_alias_is_refused(self, cloudflare: Any) -> None:
         with pytest.raises(CommandError, match="nobody in STORAGES is no Cloudflare"):
@@ -430,6 +432,12 @@ def queue_hanging(own: Any, monkeypatch: pytest.MonkeyPatch, **_: Any) -> None:
     monkeypatch.setattr(HUEY, "pending_count", threading.Event().wait)
 
 
+def options_in_a_list(own: Any, settings: Any, **_: Any) -> None:
+    own()
+    backend = {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": [("background", True)]}
+    settings.STORAGES = {**settings.STORAGES, "other": backend}
+
+
 def unknown_option(own: Any, settings: Any, **_: Any) -> None:
     own()
     backend = {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": {"bucket": "x"}}
@@ -465,6 +473,7 @@ BROKEN = [
     (unresolved, "settings", "1Password", "Correct it"),
     (unknown_option, "settings", "bucket", "Correct it"),
     (no_dictionary, "settings", "not a dictionary", "Correct it"),
+    (options_in_a_list, "settings", 'STORAGES["other"]["OPTIONS"] is not a dictionary', "Correct it"),
     (no_table, "uploads", "no such table", "manage.py migrate"),
     (queue_away, "queue", "does not answer: ConnectionError.", "Redis"),
     (queue_hanging, "queue", "no answer within 0.1 seconds", "Redis"),
@@ -747,6 +756,10 @@ class TestProbe:
         client.update_variant("avatar", options={"width": 9}, never_require_signed_urls=True)
         assert "to everybody" in run("--probe", "--json").findings("warning")["private-probe"]["message"]
         assert left(emulator) == 0
+
+    def test_the_variant_that_the_storage_serves_is_tried(self, run: Any, own: Any) -> None:
+        own(options={"require_signed_urls": True, "variant": "avatar"})
+        assert "as 'avatar', signed" in run("--probe", "--json").findings("ok")["private-probe"]["message"]
 
     def test_a_lost_answer_to_the_upload_leaves_nothing(self, run: Any, own: Any) -> None:
         emulator = own()
