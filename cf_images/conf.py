@@ -143,13 +143,12 @@ def signing_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
 
 def storage_options() -> list[Mapping[str, Any]]:
     """The ``OPTIONS`` of every declared storage, and none: what the package's own settings give alone."""
-    declared: list[Any] = list(settings.STORAGES.values())
-    return [*(storage.get("OPTIONS") or {} for storage in declared), {}]
+    return [GivenOptions(options) for options in _declared_options()]
 
 
 def delivery_urls() -> list[str]:
     """Every address from which images of this project may come: of each storage, and Cloudflare's own."""
-    given = [options.get("delivery_url") for options in storage_options()]
+    given = [options.get("delivery_url") for options in _declared_options()]
     known = [*given, option("delivery_url", {}), STORAGE_OPTIONS["delivery_url"].default]
     return [url for url in dict.fromkeys(known) if isinstance(url, str) and url]
 
@@ -162,7 +161,8 @@ def variants() -> Mapping[str, Mapping[str, Any]]:
 def is_never_signed(variant: str) -> bool:
     """Whether the declared variant shows private images to everybody."""
     options = variants().get(variant, {})
-    return any(options.get(name) for name in _NEVER_SIGNED)
+    given = [options.get(name) for name in _NEVER_SIGNED]
+    return any(value is True or value == "true" for value in given)  # as DeclaredVariant reads it
 
 
 def env_name() -> str:
@@ -204,14 +204,23 @@ def _found(name: str, declared: Option, given: Mapping[str, Any]) -> tuple[str, 
 
 def _cf_images() -> Mapping[str, Any]:
     declared = getattr(settings, "CF_IMAGES", {})
+    if isinstance(declared, Mapping) and declared.keys() <= _KNOWN_KEYS:
+        return declared
+    problem = _misdeclared(declared)
+    del declared  # a debug page shows what each frame knows
+    raise ImproperlyConfigured(problem)
+
+
+def _misdeclared(declared: Any) -> str:
     if not isinstance(declared, Mapping):
-        raise ImproperlyConfigured(f"CF_IMAGES is a {type(declared).__name__}, not a dictionary.")
-    if not declared.keys() <= _KNOWN_KEYS:
-        unknown = sorted(str(key) for key in declared.keys() - _KNOWN_KEYS)
-        raise ImproperlyConfigured(
-            f"Unknown key in CF_IMAGES: {', '.join(unknown)}. Known are {', '.join(sorted(_KNOWN_KEYS))}."
-        )
-    return declared
+        return f"CF_IMAGES is a {type(declared).__name__}, not a dictionary."
+    unknown = sorted(str(key) for key in declared.keys() - _KNOWN_KEYS)
+    return f"Unknown key in CF_IMAGES: {', '.join(unknown)}. Known are {', '.join(sorted(_KNOWN_KEYS))}."
+
+
+def _declared_options() -> list[Mapping[str, Any]]:
+    declared: list[Any] = list(settings.STORAGES.values())
+    return [*(storage.get("OPTIONS") or {} for storage in declared), {}]
 
 
 def _problem(value: Any, declared: Option, place: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,3 +316,36 @@ def test_a_project_without_urls_serves_nothing(settings: Any) -> None:
     settings.DEBUG = True
     del settings.ROOT_URLCONF
     assert conf.serves_local_variants() is False
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"API_TOKEN": "s3cret", "TYPO": 1}, ["s3cret"], {"SIGNING_KEYS": ["s3cret", "op://x"]}],
+    ids=["unknown key", "no dictionary", "bad key"],
+)
+def test_no_frame_of_an_error_shows_a_secret(settings: Any, declared: Any) -> None:
+    settings.CF_IMAGES = declared
+    with pytest.raises(ImproperlyConfigured) as caught:
+        conf.signing_keys({})
+    assert "s3cret" not in shown_frames(caught.value)
+
+
+def test_options_of_declared_storages_are_shown_without_secrets(settings: Any) -> None:
+    backend = "cf_images.storage.CloudflareImagesStorage"
+    settings.STORAGES = {"x": {"BACKEND": backend, "OPTIONS": {"api_token": "s3cret", "timeout": 5}}}
+    assert "s3cret" not in repr(conf.storage_options())
+    assert conf.storage_options()[0] == {"api_token": "s3cret", "timeout": 5}
+
+
+def shown_frames(error: Exception) -> str:
+    """What a debug page and an error tracker show of the package's own frames."""
+    frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+    return str([frame.locals for frame in frames if "/tests/" not in frame.filename])
+
+
+@pytest.mark.parametrize(("value", "everybody"), [(True, True), ("true", True), ("false", False), (1, False)])
+def test_what_everybody_may_see_is_read_as_it_is_declared(
+    settings: Any, value: object, everybody: bool
+) -> None:
+    settings.CF_IMAGES = {"VARIANTS": {"teaser": {"width": 9, "never_require_signed_urls": value}}}
+    assert conf.is_never_signed("teaser") is everybody
