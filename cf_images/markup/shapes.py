@@ -23,7 +23,7 @@ _NEVER_ENLARGED = ("scale-down", "crop", "aspect-crop")
 _FOR_TWO_SIDES = ("fit", "gravity", "zoom", "upscale")
 _SIDEWAYS = (90, 270)
 _MOST_PIXELS = 100_000_000  # Cloudflare renders no more
-_TINY_WIDTH, _TINY_BLUR = 32, 5  # enough to guess the picture, and less than a kilobyte
+_TINY_WIDTH, _TINY_BLUR = 32, 2  # enough to guess the picture, and less than a kilobyte
 _COMMA = re.compile(r",(?![^(]*\))")  # rgb(1,2,3) has commas of its own
 
 
