@@ -69,19 +69,28 @@ class _Account:
     def keys(self, options: Mapping[str, Any]) -> tuple[str, ...]:
         known = self.known
         if not known:
-            with self.asking:
-                return self._asked_first(options)
+            return self._asked_first(options)
         if time.monotonic() - self.asked_at >= FRESH and self.asking.acquire(blocking=False):
             self.asked_at = time.monotonic()
-            threading.Thread(target=self._ask_again, args=[dict(options)], daemon=True).start()
+            self._ask_beside(options)
         return known
 
     def _asked_first(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        if self.known:
-            return self.known  # another thread has been faster
-        if self.failure and time.monotonic() - self.asked_at < _AFTER_FAILURE:
+        # while one thread asks again after a failure, the others are told of it: they need not hang as well
+        if not self.asking.acquire(blocking=not self.failure):
             raise CloudflareUnavailableError(self.failure)
-        self.failure = ""
+        try:
+            self._ask(options)
+        finally:
+            self.asking.release()
+        if not self.known:
+            raise CloudflareUnavailableError(self.failure)
+        return self.known
+
+    def _ask(self, options: Mapping[str, Any]) -> None:
+        failed_just_now = self.failure and time.monotonic() - self.asked_at < _AFTER_FAILURE
+        if self.known or failed_just_now:
+            return  # another thread has been faster
         try:
             self.known = _fetched(options)
         except CloudflareImagesError as error:
@@ -90,9 +99,13 @@ class _Account:
                 f"CF_IMG_SIGNING_KEYS pages do not depend on this request."
             )
         self.asked_at = time.monotonic()  # now: others may have waited for the answer as long as we have
-        if self.failure:
-            raise CloudflareUnavailableError(self.failure)
-        return self.known
+
+    def _ask_beside(self, options: Mapping[str, Any]) -> None:
+        try:
+            threading.Thread(target=self._ask_again, args=[options], daemon=True).start()
+        except RuntimeError as error:  # no thread can be had
+            self.asking.release()
+            logger.warning("The signing keys cannot be fetched again: %s", error)
 
     def _ask_again(self, options: Mapping[str, Any]) -> None:
         try:

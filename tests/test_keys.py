@@ -124,6 +124,48 @@ def test_a_slow_host_holds_up_many_threads_only_once(
     assert clock.now == before + keys._TIMEOUT
 
 
+def test_one_thread_asks_again_while_the_others_are_told(
+    account: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, answered = threading.Event(), threading.Event()
+
+    def slow(_options: Any) -> tuple[str, ...]:
+        asking.set()
+        answered.wait(10)
+        return ("key",)
+
+    account.faults.plan("500", times=1)
+    with pytest.raises(CloudflareUnavailableError):
+        keys.signing_keys(NO_OPTIONS)
+    clock.now += 5
+    monkeypatch.setattr(keys, "_fetched", slow)
+    thread = threading.Thread(target=keys.signing_keys, args=[NO_OPTIONS])
+    thread.start()
+    assert asking.wait(10)
+    with pytest.raises(CloudflareUnavailableError, match="cannot be fetched"):
+        keys.signing_keys(NO_OPTIONS)
+    answered.set()
+    thread.join()
+    assert keys.signing_keys(NO_OPTIONS) == ("key",)
+
+
+def test_a_page_goes_on_where_no_thread_can_be_started(
+    account: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = keys.signing_keys(NO_OPTIONS)
+    clock.now += keys.FRESH
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert keys.signing_keys(NO_OPTIONS) == before
+    clock.now += keys.FRESH
+    keys.signing_keys(NO_OPTIONS)
+    finished()
+    assert asked(account) == 2
+
+
 def test_the_newest_of_our_own_signs(account: Any) -> None:
     account.app.state.put_key("k20261121093000", limit=2)
     *_, newest = keys.signing_keys(NO_OPTIONS)
