@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.core.files.utils import validate_file_name
+from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -279,7 +280,8 @@ class CloudflareImagesStorage(AddressedStorage, ReplacingStorage):
             return None  # the address of somebody else's image
 
     def _delete_after_commit(self, name: str, *, using: str | None) -> None:
-        if self._queue:
+        queue = self._queue
+        if queue and (using or DEFAULT_DB_ALIAS) == queue.database.database():
             self.delete(name)  # a row of the same transaction, which nothing can part from the new image's
         else:
             super()._delete_after_commit(name, using=using)

@@ -72,6 +72,20 @@ def test_a_rollback_keeps_the_old_image(storage: Any) -> None:
     assert content_of(storage, old) == OLD
 
 
+def test_a_rollback_of_another_database_keeps_the_old_image(
+    storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Any] = []
+    monkeypatch.setattr(transaction, "on_commit", lambda *args, **kwargs: waiting.append((args, kwargs)))
+    old = save(storage)
+    waiting.clear()
+    storage.replace(old, ContentFile(NEW), using="other")
+    assert storage.exists(old)
+    (delete,) = [args[0] for args, kwargs in waiting if kwargs["using"] == "other"]
+    delete()
+    assert not storage.exists(old)
+
+
 def test_what_is_refused_replaces_nothing(storage: Any) -> None:
     if not hasattr(storage, "client"):
         pytest.skip("local files take anything; the form refuses")
