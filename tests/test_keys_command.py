@@ -103,6 +103,19 @@ def test_a_key_that_is_not_there_is_named_with_those_that_are(account: Any) -> N
         run("--retire", "other", "--noinput")
 
 
+def test_the_newest_key_which_processes_sign_with_is_not_deleted(account: Any) -> None:
+    run("--rotate")
+    (newest,) = set(names(account)) - {"default"}
+    with pytest.raises(CommandError, match=f"sign with {newest}"):
+        run("--retire", newest, "--noinput")
+    assert newest in names(account)
+
+
+def test_the_wait_counts_from_when_every_process_signs_with_the_new_key(account: Any, settings: Any) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "EXPIRE": 60}
+    assert "12 minutes" in run("--rotate"), "ten until all know it, and one and a half"
+
+
 def test_the_key_that_signs_is_not_deleted(account: Any, settings: Any) -> None:
     run("--rotate")
     settle(settings, account.signing_keys["default"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,10 +90,11 @@ def _next_steps(storage: CloudflareImagesStorage, before: tuple[SigningKey, ...]
         )
     else:
         sign = f"Every process signs with it within {keys.FRESH / 60:.0f} minutes."
-    longest = storage.option("expire") * 1.5 / 60
+    late = 0 if conf.signing_keys(storage.given_options) else keys.FRESH
+    minutes = math.ceil((late + storage.option("expire") * 1.5) / 60)
     return [
         sign,
-        f"Wait until addresses signed before have ended: {longest:,.0f} minutes, or your longest expire=.",
+        f"Wait until addresses signed before have ended: {minutes:,} minutes, or your longest expire=.",
         f"manage.py cf_images keys --retire {before[0].name}",
     ]
 
@@ -108,6 +110,10 @@ def _retire(command: BaseCommand, storage: CloudflareImagesStorage, name: str, *
     ours = conf.signing_keys(storage.given_options)
     if ours and ours[-1] == next(key.value for key in found if key.name == name):
         raise CommandError(f"The settings sign with {name}: take it out of signing_keys and deploy first.")
+    if not ours and name == keys.by_age(found)[-1].name:
+        raise CommandError(
+            f"All processes sign with {name}, the newest: --retire the other one and --rotate first."
+        )
     if ask and input(f"Delete {name}, and end every address that it has signed? [y/N] ").lower() != "y":
         raise CommandError("Nothing was deleted.")
     try:
