@@ -42,7 +42,7 @@ _PLACEHOLDER = b64decode("R0lGODlhAQABAIAAAOXl5QAAACH5BAAAAAAALAAAAAABAAEAAAICRA
 def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponseBase:
     """``variant`` of an image that is still here, else a redirect to it; private ones need our signature."""
     variant = _cleaned(variant)
-    upload = uploads().filter(name=name).first()
+    upload = _row(name)
     private = naming.is_private(name) or (upload is not None and upload.require_signed_urls)
     ends_at = _permitted_until(request, variant, name)
     if private and ends_at is None and not conf.is_never_signed(variant):
@@ -55,6 +55,12 @@ def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponse
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
+
+
+def _row(name: str) -> Upload | None:
+    if "\0" in name:
+        raise Http404("There is no such image.")  # PostgreSQL would refuse the question
+    return uploads().filter(name=name).first()
 
 
 def _permitted_until(request: HttpRequest, variant: str, name: str) -> int | None:

@@ -104,6 +104,10 @@ def test_image_without_a_row_leads_to_cloudflare(cloudflare: Any, browser: Clien
     assert response["Location"] == storages[ALIAS].delivery_address("photos/old.png", "public")
 
 
+def test_a_nul_is_in_no_name(cloudflare: Any, browser: Client) -> None:
+    assert browser.get("/waiting/public/photos/old%00.png").status_code == 404
+
+
 def test_deleted_image_is_gone(accept: Accept, browser: Client) -> None:
     row = accept()
     discard(row.name, ALIAS)
