@@ -132,7 +132,7 @@ def _fetched(options: Mapping[str, Any]) -> tuple[str, ...]:
     )
     found = by_age(client.signing_keys())
     if not found:
-        raise CloudflareUnavailableError("The account has no signing key.")
+        raise CloudflareUnavailableError("The account has none; manage.py cf_images keys --rotate adds one.")
     return tuple(key.value for key in found)
 
 

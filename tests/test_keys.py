@@ -166,6 +166,12 @@ def test_a_page_goes_on_where_no_thread_can_be_started(
     assert asked(account) == 2
 
 
+def test_an_account_without_keys_is_told_how_to_get_one(account: Any) -> None:
+    account.app.state._database.rows("DELETE FROM signing_key")
+    with pytest.raises(CloudflareUnavailableError, match="keys --rotate"):
+        keys.signing_keys(NO_OPTIONS)
+
+
 def test_the_newest_of_our_own_signs(account: Any) -> None:
     account.app.state.put_key("k20261121093000", limit=2)
     *_, newest = keys.signing_keys(NO_OPTIONS)
