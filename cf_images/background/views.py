@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from base64 import b64decode
 from typing import Any
@@ -27,6 +28,8 @@ from cf_images.exceptions import CloudflareImagesError, InvalidVariantError, Ren
 from cf_images.models import HELD, State, Upload
 from cf_images.permitted import permitted_variant
 from cf_images.waiting import signed_until
+
+logger = logging.getLogger("cf_images.background")
 
 # What we have sniffed ourselves and browsers show; anything else is only handed over.
 _SHOWN = frozenset({"image/avif", "image/gif", "image/heic", "image/jpeg", "image/png", "image/webp"})
@@ -120,7 +123,9 @@ def _at_cloudflare(storage: Any, name: str, variant: str, *, ends_at: int | None
         address = storage.delivery_address(name, variant, ends_at=ends_at, signed=ends_at is not None)
         return HttpResponseRedirect(address)
     except CloudflareImagesError as error:  # the signing keys cannot be had
-        return HttpResponse(error.message, status=error.http_status, content_type="text/plain")
+        logger.warning("%r cannot be shown: %s", name, error)
+        text = "The image cannot be reached at the moment."
+        return HttpResponse(text, status=error.http_status, content_type="text/plain")
 
 
 def _rendered(request: HttpRequest, variant: str, upload: Upload, file: Any) -> HttpResponse | None:
