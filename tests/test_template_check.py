@@ -216,8 +216,9 @@ def test_the_first_flexible_use_is_known(check: Any, source: str, asked: str) ->
     assert read().first_flexible == "templates/page.html:2"
 
 
-def test_a_template_without_our_tags_is_somebody_elses(write: Any) -> None:
-    write({"page.html": "{% load other %}{{ x|variant:'avatr' }}{% cf_image x 'avatr' %}"})
+@pytest.mark.parametrize("load", ["{% load other %}", "{% load cf_images from other %}", ""])
+def test_a_template_without_our_tags_is_somebody_elses(write: Any, load: str) -> None:
+    write({"page.html": f"{load}{{{{ x|variant:'avatr' }}}}{{% cf_image x 'avatr' %}}"})
     assert read().uses == ()
 
 
