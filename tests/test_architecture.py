@@ -61,8 +61,8 @@ ROOMS: dict[str, set[str]] = {
     },
     # It looks at everything that a project uses; only its command looks at it.
     "doctor": {
-        *("exceptions", "conf", "delivery", "signing", "keys", "flexible", "declared", "difference", "options"),
-        *("client", "markup", "background", "storage", "checks"),
+        *("exceptions", "conf", "delivery", "signing", "keys", "options", "flexible", "declared"),
+        *("difference", "client", "markup", "background", "storage", "checks"),
     },
     "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
     "markup": {
