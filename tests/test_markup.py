@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import httpx
-import markupsafe
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, InMemoryStorage, storages
 from django.db import connection
+from django.template.backends.jinja2 import Jinja2
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import lazystr
 from django.utils.safestring import SafeString, mark_safe
@@ -23,6 +23,7 @@ from cf_images import rendering
 from cf_images.exceptions import InvalidVariantError
 from cf_images.flexible import FlexibleVariant
 from cf_images.markup import image_attributes, image_tag, srcset
+from cf_images.variants import variant_url
 from tests.app.models import Photo, Profile
 from tests.pictures import picture
 
@@ -763,9 +764,16 @@ class TestHostile:
         assert found == "/small/a%20b%2C%09c%0A.jpg 320w, /medium/a%20b%2C%09c%0A.jpg 640w"
 
 
-def test_templates_of_jinja_take_it_as_it_is() -> None:
-    tag = image_tag(photo(), "avatar", alt='"')
-    assert markupsafe.escape(tag) == tag, "what Jinja2 does to each value"
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_templates_of_jinja_take_it_as_it_is(hostile: str) -> None:
+    engine = Jinja2({"NAME": "jinja2", "DIRS": [], "APP_DIRS": False, "OPTIONS": {}})
+    engine.env.globals.update(image_tag=image_tag, variant_url=variant_url)
+    template = engine.from_string(
+        """{{ image_tag(photo, "avatar", alt=hostile) }}@@{{ variant_url(photo, "avatar") }}"""
+    )
+    shown, _, address = template.render({"photo": photo(), "hostile": hostile}).partition("@@")
+    assert parsed(shown) == image_attributes(photo(), "avatar", alt=hostile)
+    assert address == f"{BASE}/a.jpg/avatar"
 
 
 @pytest.fixture
