@@ -191,7 +191,7 @@ class CloudflareImagesClient(AccountCalls):
             check_new_id(image_id)
             if others["require_signed_urls"]:
                 raise ImageRejectedError(
-                    f"{image_id[:80]!r} cannot require signed URLs: Cloudflare allows private images no custom"
+                    f"{image_id[:80]!r} cannot require signed URLs: Cloudflare gives private images no custom"
                     " IDs. Leave image_id out, and keep the ID of the answer."
                 )
         return image_fields(image_id=image_id, metadata=metadata, **others)
