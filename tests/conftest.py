@@ -25,6 +25,15 @@ def point_at(settings: Any, emulator: Any, **options: Any) -> None:
     settings.CF_IMAGES = {**settings.CF_IMAGES, **{name.upper(): value for name, value in given.items()}}
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests have measured; here, because a worker of xdist has no terminal."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", []):
+                if name == "figures" and report.when == "call":
+                    terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
 @pytest.fixture(autouse=True)
 def _no_keys_are_remembered() -> None:
     """Those of another test's account."""

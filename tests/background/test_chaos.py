@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,13 +29,11 @@ def needs(*names: str) -> pytest.MarkDecorator:
     ],
 )
 def test_nothing_is_lost_or_doubled(
-    site: Callable[[chaos.Plan], dict[str, Any]], capsys: pytest.CaptureFixture[str], request: Any
+    site: Callable[[chaos.Plan], dict[str, Any]], record_property: Callable[[str, object], None]
 ) -> None:
     plan = chaos.Plan(patience=600)
     found = site(plan)
-    with capsys.disabled():
-        said = ", ".join(f"{name} {figure}" for name, figure in found.items())
-        sys.stdout.write(f"\n{request.node.callspec.id}: {said}\n")
+    record_property("figures", ", ".join(f"{name} {figure}" for name, figure in found.items()))
     harm = ("lost", "different", "doubled", "unknown", "pending", "undead", "pieces")
     assert {name: found[name] for name in harm} == dict.fromkeys(harm, 0)
     assert found["uploads"] == plan.uploads
