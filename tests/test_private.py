@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from cf_images import background, keys
 from cf_images.client import Delivered, deliver
-from cf_images.exceptions import InvalidExpiryError, InvalidVariantError
+from cf_images.exceptions import ImageNotFoundError, InvalidExpiryError, InvalidVariantError
 from cf_images.storage import CloudflareImagesStorage
 from cf_images.variants import variant_url
 from tests.conftest import point_at
@@ -367,3 +367,20 @@ class TestInTheBackground:
 
         monkeypatch.setattr(background, "is_undelivered", lambda _name: False)
         assert asyncio.run(page()).startswith("/cf-images/waiting/public/")
+
+
+def test_an_address_of_a_proxy_as_a_name_leads_to_its_image(
+    cloudflare: Any, images: Any, settings: Any
+) -> None:
+    name = images.save("people/jane.png", ContentFile(picture()))
+    settings.CF_IMAGES = {
+        **settings.CF_IMAGES,
+        "DELIVERY_URL": "https://img.example.com/{variant}/{image_id}",
+    }
+    address = images.url(name)
+    assert images.image_id(address) == name
+    assert images.exists(address)
+    assert images.url(address, "avatar") == f"https://img.example.com/avatar/{name}"
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "DELIVERY_URL": cloudflare.delivery_url}
+    with pytest.raises(ImageNotFoundError):
+        images.image_id(address)
