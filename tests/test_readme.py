@@ -27,14 +27,19 @@ BEFORE_THE_SETTINGS = """
 import os
 from pathlib import Path
 BASE_DIR = Path(__file__).parent
-SECRET_KEY, DEBUG, ROOT_URLCONF, MEDIA_URL = "x", True, "urls", "/media/"
-MEDIA_ROOT = BASE_DIR / "media"
+SECRET_KEY, DEBUG, ROOT_URLCONF = "x", True, "urls"
 SQLITE = {"init_command": "PRAGMA journal_mode=WAL", "transaction_mode": "IMMEDIATE"}
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3", "OPTIONS": SQLITE}
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+"""
+BEFORE_THE_URLS = """
+from django.conf import settings
+from django.conf.urls.static import static
+from django.urls import include, path
+urlpatterns = []
 """
 AFTER_THE_SETTINGS = """
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "people", *INSTALLED_APPS[1:]]
@@ -45,6 +50,7 @@ import django; django.setup()
 from django.core.files.base import ContentFile
 from django.core.management import call_command
 from django.template import Context, Template
+from django.test import Client
 from people.models import Profile
 call_command("makemigrations", "people", verbosity=0)
 call_command("migrate", verbosity=0)
@@ -54,6 +60,7 @@ exec(Path("background.py").read_text())
 print("background:", profile.image.name)
 profile = Profile.objects.create(image=ContentFile(Path("jane.png").read_bytes(), name="jane.png"))
 print(Template(Path("template.html").read_text()).render(Context({"profile": profile})))
+print("original:", Client(SERVER_NAME="localhost").get(profile.image.url).status_code)
 print(Path("people/migrations/0001_initial.py").read_text())
 """
 
@@ -73,8 +80,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "jane.png").write_bytes(picture())
     (folder / "settings.py").write_text(BEFORE_THE_SETTINGS + block("# settings.py") + AFTER_THE_SETTINGS)
     (folder / "people/models.py").write_text("from django.db import models\n" + block("# models.py"))
-    urls = "from django.urls import include, path\nurlpatterns = []\n"
-    (folder / "urls.py").write_text(urls + block("# urls.py"))
+    (folder / "urls.py").write_text(BEFORE_THE_URLS + block("# urls.py"))
     (folder / "background.py").write_text(block("# anywhere: background uploads"))
     (folder / "template.html").write_text(next(text for language, text in BLOCKS if language == "django"))
     (folder / "use.py").write_text(USE)
@@ -100,6 +106,10 @@ def test_the_first_screen_is_a_project_without_warnings(project: str) -> None:
 def test_the_template_of_the_first_screen_shows_both_variants(project: str) -> None:
     assert '<img src="/cf-images/local/avatar/avatars/jane.png">' in project
     assert '<img src="/cf-images/local/w=200/avatars/jane.png">' in project
+
+
+def test_the_original_opens_without_anything_that_the_first_screen_leaves_out(project: str) -> None:
+    assert "original: 200" in project
 
 
 def test_the_background_upload_of_the_first_screen_gives_a_final_name(project: str) -> None:
