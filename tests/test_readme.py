@@ -144,10 +144,17 @@ def test_the_client_does_what_the_readme_shows(
 
 
 @pytest.mark.django_db
-def test_the_test_of_the_readme_passes(cf_images_settings: Any) -> None:
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("environment", ["dev", "production"])
+def test_the_test_of_the_readme_passes(
+    cf_images_settings: Any, cf_images_storage: Any, settings: Any, background: bool, environment: str
+) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "BACKGROUND": background}
+    settings.ENV_NAME = environment
+    cf_images_storage("default" if environment == "dev" else "cloudflare_images")  # as at import
     names: dict[str, Any] = {"PNG": picture()}
     exec(block("from django.core.files.base").replace("myproject.models", "tests.app.models"), names)
-    names["test_an_image_is_stored"](cf_images_settings, None)
+    names["test_an_image_is_stored"](cf_images_settings, cf_images_storage, None)
 
 
 def test_every_setting_is_a_heading_and_every_heading_a_setting() -> None:
