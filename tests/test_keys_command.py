@@ -166,3 +166,10 @@ def test_another_account_is_chosen_by_its_alias(account: Any, settings: Any) -> 
         run("--storage", "default")
     with pytest.raises(CommandError, match="'nowhere'"):
         run("--storage", "nowhere")
+
+
+def test_a_missing_credential_is_a_sentence_and_no_traceback(account: Any, settings: Any) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_TOKEN": None}
+    settings.CF_IMG_TOKEN = None
+    with pytest.raises(CommandError, match=r"has no api_token: set .*CF_IMG_TOKEN"):
+        run()

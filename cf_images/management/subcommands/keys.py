@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import storages
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -37,7 +38,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             _retire(command, storage, options["retire"], ask=not options["noinput"])
         else:
             _list(command, storage, reveal=options["reveal"])
-    except CloudflareImagesError as error:
+    except (CloudflareImagesError, ImproperlyConfigured) as error:
         raise CommandError(str(error)) from None
 
 
