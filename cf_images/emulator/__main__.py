@@ -19,6 +19,9 @@ ENVIRONMENT = {
     "token": ("CF_IMG_TOKEN", "CF_API_TOKEN"),
     "account_hash": ("CF_IMG_HASH",),
 }
+# Python runs the handler of a signal in the main thread alone, and the kernel may give the signal to another,
+# for example after a pause. A wait without an end would sleep through it.
+_AWAKE_SECONDS = 0.5
 DEFAULTS = {"account_id": ACCOUNT_ID, "token": API_TOKEN, "account_hash": ACCOUNT_HASH}
 
 
@@ -46,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         emulator.app.on_request = _log
         interrupted = _interruption()
         _say(_introduction(emulator, data=options.data))
-        interrupted.wait()
+        while not interrupted.wait(_AWAKE_SECONDS):
+            pass
     return 0
 
 

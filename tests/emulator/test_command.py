@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -161,6 +162,21 @@ class Uploader(threading.Thread):
                 assert answer.status_code == 200
                 self.stored[image_id] = number
                 self.enough.release()
+
+
+def test_it_ends_when_it_was_paused_with_open_connections(
+    run: Callable[..., Process], client: httpx.Client
+) -> None:
+    process = run()
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            other = stack.enter_context(httpx.Client(headers=client.headers))
+            assert other.get(process.images() + "v1/stats").status_code == 200
+        process.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.process.pid, os.WSTOPPED)
+        process.process.send_signal(signal.SIGTERM)
+        process.process.send_signal(signal.SIGCONT)
+        assert process.process.wait(timeout=10) == 0
 
 
 @pytest.mark.parametrize("round_", range(3))
