@@ -73,6 +73,8 @@ def upload_by_url(request: HttpRequest) -> JsonResponse:
     if not request.user.has_perm("cf_images.add_upload"):
         return _error("You are not allowed to upload images.", 403)
     url = request.POST.get("image_url", "").strip()
+    if not url:
+        return _error("The address of the image is missing: send it as image_url.", 400)
     try:
         validate_source_url(url)
         return JsonResponse(_fetched(url))

@@ -404,8 +404,8 @@ def test_a_form_of_ours_is_accepted(user: User, relaxed: Any, source: str) -> No
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        (None, "it must begin with https://"),
-        ("", "it must begin with https://"),
+        (None, "is missing: send it as image_url"),
+        (" ", "is missing: send it as image_url"),
         ("jane.jpg", "it must begin with https://"),
         ("http://example.com/a.jpg", "it must begin with https://"),
         ("https://localhost/a.jpg", "localhost is not a public host name"),
