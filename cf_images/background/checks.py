@@ -18,6 +18,7 @@ from django.db import connections, router
 from django.db.models import FileField
 from django.urls import NoReverseMatch, reverse
 
+from cf_images import conf
 from cf_images.background import bell
 from cf_images.background.database import database
 from cf_images.waiting import VIEW
@@ -80,8 +81,11 @@ def databases() -> Messages:
 
 
 def sqlite() -> Messages:
-    """I105: on SQLite workers and web processes wait for each other unless there is a write-ahead log."""
-    if not any(_background_storages()):
+    """I105: on SQLite workers and web processes wait for each other unless there is a write-ahead log.
+
+    Not where images stay local: a developer alone has neither.
+    """
+    if conf.is_local() or not any(_background_storages()):
         return
     declared = connections[database()].settings_dict
     if not declared["ENGINE"].endswith("sqlite3") or _has_write_ahead_log(declared):

@@ -269,6 +269,15 @@ class TestChecks:
         declared["OPTIONS"] = {}
         assert ids(checks.sqlite) == []
 
+    def test_sqlite_is_nothing_to_mention_where_images_stay_local(
+        self, cloudflare: Any, settings: Any, monkeypatch: Any
+    ) -> None:
+        declared = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db", "OPTIONS": {}}
+        monkeypatch.setattr(connections["default"], "settings_dict", declared)
+        assert ids(checks.sqlite) == ["I105"]
+        settings.ENV_NAME = "dev"
+        assert ids(checks.sqlite) == []
+
     def test_manage_py_check_runs_all_of_them(self, cloudflare: Any, settings: Any) -> None:
         settings.CF_IMAGES = {**settings.CF_IMAGES, "BACKGROUND": True, "QUEUE": "nonsense"}
         settings.ROOT_URLCONF = "tests.background.no_urls"
