@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
@@ -227,6 +228,11 @@ class TestHealthy:
     def test_an_unknown_alias_is_refused(self, cloudflare: Any) -> None:
         with pytest.raises(CommandError, match="nobody in STORAGES is no Cloudflare"):
             call_command("cf_images", "doctor", "--storage", "nobody")
+
+    def test_a_remark_of_the_checks_is_not_called_nothing(self, run: Any, own: Any) -> None:
+        own(options={"require_signed_urls": True})
+        assert "cf_images.I018" in {message.id for message in run_checks(tags=["cf_images"])}
+        assert "checks of this app warn of nothing" in run().out
 
     def test_it_runs_although_checks_fail(self, cloudflare: Any) -> None:
         from cf_images.management.commands.cf_images import Command

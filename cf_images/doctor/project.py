@@ -32,7 +32,7 @@ def system_checks() -> Iterator[Finding]:
         if message.id not in _SAID_OTHERWISE:
             yield _said(message)
     if not messages:
-        yield ok("checks", "Django's system checks of this app find nothing.")
+        yield ok("checks", "Django's system checks of this app warn of nothing.")
 
 
 def _said(message: checks.CheckMessage) -> Finding:
