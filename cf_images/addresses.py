@@ -16,7 +16,10 @@ from cf_images.permitted import permitted_variant
 
 
 class AddressedStorage(Storage):
-    """What of ``CloudflareImagesStorage`` makes addresses; the first four are the storage's own."""
+    """What of ``CloudflareImagesStorage`` makes addresses.
+
+    The storage has the options, the queue and the IDs: what is declared here without doing anything.
+    """
 
     _options: Mapping[str, Any]
 
