@@ -1,36 +1,57 @@
-"""The only reader of settings and environment; nothing is read at import, nothing is remembered.
+"""The only reader of settings and environment variables.
 
-Each option of a storage is looked up, at each call, in ``STORAGES[alias]["OPTIONS"]``, then
-``settings.CF_IMAGES["UPPER_CASE"]``, then the flat Django setting, then the environment variable
-(the first of its names wins), then its default. ``None`` and ``""`` mean "not given".
+An option of a storage comes from ``STORAGES[alias]["OPTIONS"]``, then ``CF_IMAGES["UPPER_CASE"]``, then the
+flat Django setting, then the environment variable (the first of its names wins), then its default. ``None``
+and ``""`` mean "not given". A value is read once and kept until Django's ``setting_changed``; a wrong one is
+never kept, so that every use reports it. Code that changes the environment of a running process calls
+``clear_cache()``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
-from cf_images.delivery import shape_flaw
-from cf_images.signing import lifetime_flaw
+from cf_images.delivery.signing import lifetime_problem
+from cf_images.delivery.urls import url_template_problem
+from cf_images.exceptions import InvalidVariantError
+from cf_images.variants import NamedVariant, grammar
+from cf_images.variants.flexible import FlexibleVariant
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One setting: its default, the types it may have, and its flat names in order of preference.
+    """A setting: its default, the types it may have, and its flat names in order of preference.
 
-    ``flaw`` says what else is wrong with a value, or nothing.
+    ``problem`` returns what else is wrong with a value, or an empty string.
     """
 
     default: Any = None
     types: tuple[type, ...] = (str,)
     names: tuple[str, ...] = ()
     secret: bool = False
-    flaw: Callable[[Any], str] | None = None
+    problem: Callable[[Any], str] | None = None
+
+
+def _api_url_problem(url: str) -> str:
+    # With the account ID it identifies the account in a column of 255 characters.
+    return "it has more than 200 characters" if len(url) > 200 else ""
+
+
+MAX_SITE_LENGTH = 64  # characters; it takes part of the 1,024 bytes that an image's metadata may have
+
+
+def _site_problem(site: str) -> str:
+    return f"it has more than {MAX_SITE_LENGTH} characters" if len(site) > MAX_SITE_LENGTH else ""
 
 
 # What a storage takes in its OPTIONS, and CF_IMAGES in capitals.
@@ -38,75 +59,155 @@ STORAGE_OPTIONS: Mapping[str, Option] = {
     "account_id": Option(names=("CF_ACCT_ID", "CF_ACCOUNT_ID")),
     "api_token": Option(names=("CF_IMG_TOKEN", "CF_API_TOKEN"), secret=True),
     "account_hash": Option(names=("CF_IMG_HASH",)),
-    "api_url": Option(default="https://api.cloudflare.com/client/v4"),
-    "delivery_url": Option(default="https://imagedelivery.net", flaw=shape_flaw),
+    "api_url": Option(default="https://api.cloudflare.com/client/v4", problem=_api_url_problem),
+    "delivery_url": Option(default="https://imagedelivery.net", problem=url_template_problem),
     "variant": Option(default="public"),
     "background": Option(default=False, types=(bool,)),
     "require_signed_urls": Option(default=False, types=(bool,)),
     "signing_keys": Option(types=(str, list, tuple), names=("CF_IMG_SIGNING_KEYS",), secret=True),
-    "expire": Option(default=3600, types=(int, float), flaw=lifetime_flaw),
+    "expire": Option(default=3600, types=(int, float), problem=lifetime_problem),
     "fit_limits": Option(default=False, types=(bool,)),
     "unique_names": Option(default=True, types=(bool,)),
     "metadata": Option(default={}, types=(dict,)),
+    "site": Option(problem=_site_problem),
     "creator": Option(),
     "timeout": Option(default=60.0, types=(int, float)),
 }
-# What a new account's "public" variant is; an account can change it, so a project may declare its own.
-PUBLIC_VARIANT: Mapping[str, Any] = {"width": 1366, "height": 768, "fit": "scale-down"}
-_NEVER_SIGNED = ("never_require_signed_urls", "never-require-signed-urls", "neverRequireSignedURLs")
 CREDENTIALS = ("account_id", "api_token", "account_hash")
+# What the variant "public" of a new account is. An account can change it, so a project may declare its own.
+PUBLIC_VARIANT: Mapping[str, Any] = {"width": 1366, "height": 768, "fit": "scale-down"}
 
-# What only CF_IMAGES has: the package's own settings, the same for every storage.
+# What only CF_IMAGES has: settings of the package, the same for every storage.
 PACKAGE_OPTIONS: Mapping[str, Option] = {
     "VARIANTS": Option(default={}, types=(dict,)),
-    "FLEXIBLE_VARIANTS": Option(types=(bool,)),  # None: the account's own affair
+    "FLEXIBLE_VARIANTS": Option(types=(bool,)),  # None: as the account has it
     "LOCAL_ENVS": Option(default=("dev",), types=(list, tuple, set, frozenset)),
     "LOCAL_ALIAS": Option(default="default"),
     "CLOUDFLARE_ALIAS": Option(default="cloudflare_images"),
     "SERVE_LOCAL_VARIANTS": Option(types=(bool,)),  # None: where DEBUG is on
     "VALIDATE_FIELDS": Option(default=True, types=(bool,)),
-    # Which addresses upload_from_url and the view accept; Cloudflare fetches them, not we.
+    # Which URLs upload_from_url and the view accept. Cloudflare fetches them, not this site.
     "UPLOAD_URL_SCHEMES": Option(default=("https",), types=(list, tuple, set, frozenset)),
     "UPLOAD_URL_CREDENTIALS": Option(default=False, types=(bool,)),
     "UPLOAD_URL_LOCAL_HOSTS": Option(default=(), types=(list, tuple, set, frozenset)),
-    # The bell of background uploads: "huey", "none" or a dotted path; None: huey where djhuey is installed.
+    # Who is notified of background uploads: "huey", "none" or a dotted path. None: huey where djhuey is
+    # installed.
     "QUEUE": Option(),
 }
 _KEYS = {name: name.upper() for name in STORAGE_OPTIONS}
 _KNOWN_KEYS = frozenset({*PACKAGE_OPTIONS, *_KEYS.values()})
-_NOTHING = (None, "")
+_NOT_GIVEN = (None, "")
+
+
+# The cache
+
+_generation = 0
+_cache: dict[Any, Any] = {}
+
+
+def generation() -> int:
+    """Return a number that increases whenever settings may have changed: the key of whatever depends on
+    them.
+    """
+    return _generation
+
+
+def clear_cache(**_: Any) -> None:
+    """Read all settings and environment variables anew at their next use."""
+    global _generation
+    _generation += 1
+    _cache.clear()
+
+
+setting_changed.connect(clear_cache, dispatch_uid="cf_images.conf")
+
+
+def cached(read: Callable[[], T]) -> Callable[[], T]:
+    """Keep what a function without arguments returns until settings change; an exception is not kept."""
+
+    @wraps(read)
+    def kept() -> T:
+        try:
+            value: T = _cache[kept]
+        except KeyError:
+            pass
+        else:
+            return value
+        before = _generation
+        value = read()
+        if before == _generation:  # else another thread changed the settings meanwhile
+            _cache[kept] = value
+        return value
+
+    return kept
+
+
+# Options of a storage
 
 
 class GivenOptions(dict[str, Any]):
-    """A storage's own ``OPTIONS``; debug pages and logs show them without what is secret in them."""
+    """The ``OPTIONS`` of a storage; ``repr`` hides what is secret in them."""
 
     def __repr__(self) -> str:
         return repr({name: "…" if _is_secret(name) else value for name, value in self.items()})
 
 
-def option(name: str, given: Mapping[str, Any]) -> Any:
-    """The value of one storage option; ``given`` are the storage's own ``OPTIONS``."""
-    declared = STORAGE_OPTIONS[name]
-    place, value = _found(name, declared, given)
-    if value is None:
-        return declared.default
-    problem = _problem(value, declared, place)
-    if problem:
-        del value  # a debug page shows what each frame knows
-        raise ImproperlyConfigured(problem)
-    return value
+class StorageOptions:
+    """The options of one storage, as attributes: resolved at the first use, kept if they are right.
+
+    A wrong value raises ``ImproperlyConfigured``, which names where it was found, at each use.
+    """
+
+    account_id: str | None
+    api_token: str | None
+    account_hash: str | None
+    api_url: str
+    delivery_url: str
+    variant: str
+    background: bool
+    require_signed_urls: bool
+    signing_keys: tuple[str, ...]  # oldest first
+    expire: float
+    fit_limits: bool
+    unique_names: bool
+    metadata: dict[str, Any]
+    site: str
+    creator: str | None
+    timeout: float
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = GivenOptions(given)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in STORAGE_OPTIONS:
+            raise AttributeError(
+                f"Cloudflare Images has no option {name!r}; there are {', '.join(STORAGE_OPTIONS)}."
+            )
+        value = option(name, self._given)
+        if name == "signing_keys":  # the environment separates them by commas
+            value = tuple(filter(None, value.split(",") if isinstance(value, str) else value or ()))
+        if name == "site" and value is None:
+            value = _default_site()
+        if name != "api_token":  # read only for a request, and not kept beside what pages use
+            self.__dict__[name] = value
+        return value
+
+    def __repr__(self) -> str:
+        return f"<StorageOptions {self._given!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("The options of a storage hold secrets and are not pickled.")
+
+    def require(self, name: str) -> str:
+        """Return a credential; raise ``ImproperlyConfigured`` that names every place for a missing one."""
+        value = getattr(self, name)
+        if value is None:
+            raise ImproperlyConfigured(f"Cloudflare Images has no {name}: {credential_hint(name)}.")
+        return str(value)
 
 
-def credential(name: str, given: Mapping[str, Any]) -> str:
-    """A credential that must be there; raises ``ImproperlyConfigured`` naming every place it may be put."""
-    value = option(name, given)
-    if value is None:
-        raise ImproperlyConfigured(f"Cloudflare Images has no {name}: {remedy(name)}.")
-    return str(value)
-
-
-def remedy(name: str) -> str:
-    """Where a missing credential may be put, in words."""
+def credential_hint(name: str) -> str:
+    """Return where a missing credential may be put, in words."""
     names = STORAGE_OPTIONS[name].names
     return (
         f"set the environment variable or Django setting {' or '.join(names)}, "
@@ -115,86 +216,171 @@ def remedy(name: str) -> str:
 
 
 def check_options(given: Mapping[str, Any]) -> None:
-    """Refuse an option that no storage knows, and name those that exist."""
+    """Raise ``ImproperlyConfigured`` for an option that does not exist, and name those that do."""
     unknown = sorted(given.keys() - STORAGE_OPTIONS.keys())
     if unknown:
         raise ImproperlyConfigured(
             f"Unknown option of the Cloudflare Images storage: {', '.join(unknown)}. "
-            f"Known are {', '.join(STORAGE_OPTIONS)}."
+            f"The options are {', '.join(STORAGE_OPTIONS)}."
         )
 
 
-def package(name: str) -> Any:
-    """One of the package's own settings, from ``CF_IMAGES``."""
+def _default_site() -> str:
+    """Return the project's package and environment, such as ``shop/production``."""
+    module = getattr(settings, "ROOT_URLCONF", None) or os.environ.get("DJANGO_SETTINGS_MODULE") or ""
+    return "/".join(filter(None, [module.partition(".")[0], env_name()]))[:MAX_SITE_LENGTH]
+
+
+def public_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``given`` without secrets."""
+    return {name: value for name, value in given.items() if not _is_secret(name)}
+
+
+# Settings of the package
+
+
+def setting(name: str) -> Any:
+    """Return one of the package's own settings, from ``CF_IMAGES``."""
+    try:
+        return _cache[name]
+    except KeyError:
+        pass
     declared = PACKAGE_OPTIONS[name]
     value = _cf_images().get(name)
     if value is None or value == "":
-        return declared.default
-    if problem := _problem(value, declared, f'CF_IMAGES["{name}"]'):
+        value = declared.default
+    elif problem := _problem(value, declared, f'CF_IMAGES["{name}"]'):
         raise ImproperlyConfigured(problem)
+    _cache[name] = value
     return value
 
 
-def signing_keys(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """The signing keys in the settings, oldest first; the environment has them with commas between."""
-    value = option("signing_keys", given) or ()
-    return tuple(filter(None, value.split(",") if isinstance(value, str) else value))
+def project_setting(name: str, default: Any = None) -> Any:
+    """Return a setting that belongs to Django or another package."""
+    return getattr(settings, name, default)
 
 
-def storage_options() -> list[Mapping[str, Any]]:
-    """The ``OPTIONS`` of every declared storage, and none: what the package's own settings give alone."""
-    return [GivenOptions(options) for options in _declared_options()]
+def storage_declarations() -> dict[str, Mapping[str, Any]]:
+    """Return ``STORAGES``: for each alias its ``BACKEND`` and, perhaps, ``OPTIONS``."""
+    return dict(settings.STORAGES)
 
 
-def delivery_urls() -> list[str]:
-    """Every address from which images of this project may come: of each storage, and Cloudflare's own."""
-    given = [options.get("delivery_url") for options in _declared_options()]
-    known = [*given, option("delivery_url", {}), STORAGE_OPTIONS["delivery_url"].default]
-    return [url for url in dict.fromkeys(known) if isinstance(url, str) and url]
+@cached
+def delivery_urls() -> tuple[str, ...]:
+    """Return every URL template from which images of this project may come: each storage's, and Cloudflare's
+    own.
+    """
+    given = [(declared.get("OPTIONS") or {}).get("delivery_url") for declared in settings.STORAGES.values()]
+    known = [*given, StorageOptions({}).delivery_url, STORAGE_OPTIONS["delivery_url"].default]
+    return tuple(url for url in dict.fromkeys(known) if isinstance(url, str) and url)
 
 
-def variants() -> Mapping[str, Mapping[str, Any]]:
-    """The declared variants, with the ``public`` one that every account begins with."""
-    return {"public": PUBLIC_VARIANT, **package("VARIANTS")}
-
-
-def is_never_signed(variant: str) -> bool:
-    """Whether the declared variant shows private images to everybody."""
-    options = variants().get(variant, {})
-    given = [options.get(name) for name in _NEVER_SIGNED]
-    return any(value is True or value == "true" for value in given)  # as DeclaredVariant reads it
-
-
+@cached
 def env_name() -> str:
-    """The name of the environment: the setting ``ENV_NAME``, else the environment variable, else nothing."""
+    """Return the name of the environment: the setting ``ENV_NAME``, else the environment variable, else
+    ``""``.
+    """
     return str(getattr(settings, "ENV_NAME", None) or os.environ.get("ENV_NAME", ""))
 
 
 def is_local() -> bool:
-    """Whether ``select_storage`` keeps images on this machine."""
-    return env_name() in package("LOCAL_ENVS")
+    """Return whether ``select_storage`` keeps images on this machine."""
+    return env_name() in setting("LOCAL_ENVS")
 
 
 def selected_alias() -> str:
-    """The alias in ``STORAGES`` that ``select_storage`` takes."""
-    return str(package("LOCAL_ALIAS" if is_local() else "CLOUDFLARE_ALIAS"))
+    """Return the alias in ``STORAGES`` that ``select_storage`` uses."""
+    return str(setting("LOCAL_ALIAS" if is_local() else "CLOUDFLARE_ALIAS"))
 
 
+@cached
 def serves_local_variants() -> bool:
-    """Whether the view of local variants answers: where asked for, else where ``DEBUG`` is on."""
-    asked = package("SERVE_LOCAL_VARIANTS")
-    has_urls = getattr(settings, "ROOT_URLCONF", None)  # a project of workers may have none
-    return bool(has_urls and (settings.DEBUG if asked is None else asked))
+    """Return whether the view of local variants responds: if asked for, else where ``DEBUG`` is on."""
+    asked = setting("SERVE_LOCAL_VARIANTS")
+    return bool(has_urls() and (settings.DEBUG if asked is None else asked))
+
+
+def has_urls() -> bool:
+    """Return whether the project has URLs at all; one that only runs workers may have none."""
+    return bool(getattr(settings, "ROOT_URLCONF", None))
+
+
+# Variants
+
+
+def variant_names() -> tuple[str, ...]:
+    """Return the names of the named variants, ``public`` included."""
+    return tuple(_named_variants())
+
+
+def named_variant(name: str) -> NamedVariant | None:
+    """Return a named variant, ``None`` where it is not declared; ``InvalidVariantError`` for a wrong
+    declaration.
+    """
+    found = _named_variants().get(name)
+    if isinstance(found, InvalidVariantError):
+        raise InvalidVariantError(f'CF_IMAGES["VARIANTS"][{name!r}]: {found.message}')
+    return found
+
+
+def is_never_signed(variant: str) -> bool:
+    """Return whether a named variant shows private images to everyone."""
+    found = _named_variants().get(variant)
+    return isinstance(found, NamedVariant) and found.never_require_signed_urls
+
+
+def clean_variant(variant: str | FlexibleVariant | None) -> str:
+    """Return ``variant`` as it stands in a URL; raise ``InvalidVariantError`` for what cannot be one.
+
+    This includes a flexible variant where ``CF_IMAGES["FLEXIBLE_VARIANTS"]`` is ``False``: Cloudflare would
+    refuse it, and the page would show a broken image.
+    """
+    cleaned = grammar.clean_variant(str(variant or ""))
+    if grammar.is_flexible(cleaned) and setting("FLEXIBLE_VARIANTS") is False:
+        raise InvalidVariantError(
+            f'{cleaned[:80]!r} is a flexible variant, and CF_IMAGES["FLEXIBLE_VARIANTS"] is False: use one '
+            f'of CF_IMAGES["VARIANTS"], or set it to True and run manage.py cf_images variants --apply.'
+        )
+    return cleaned
+
+
+@cached
+def _named_variants() -> dict[str, NamedVariant | InvalidVariantError]:
+    return dict(_parsed({"public": PUBLIC_VARIANT, **setting("VARIANTS")}))
+
+
+def _parsed(declared: Mapping[str, Any]) -> Iterator[tuple[str, NamedVariant | InvalidVariantError]]:
+    for name, options in declared.items():
+        try:
+            yield name, NamedVariant.from_options(name, options)
+        except InvalidVariantError as error:
+            yield name, error.with_traceback(None)
+
+
+# Reading and checking values
+
+
+def option(name: str, given: Mapping[str, Any]) -> Any:
+    """Return the value of one storage option now; ``given`` are the storage's own ``OPTIONS``."""
+    declared = STORAGE_OPTIONS[name]
+    place, value = _found(name, declared, given)
+    if value is None:
+        return declared.default
+    problem = _problem(value, declared, place)
+    if problem:
+        del value  # a debug page shows the variables of each frame
+        raise ImproperlyConfigured(problem)
+    return value
 
 
 def _found(name: str, declared: Option, given: Mapping[str, Any]) -> tuple[str, Any]:
-    """Where the value of an option was found, and the value; without detours, since every ``url()`` asks."""
-    if (value := given.get(name)) not in _NOTHING:
+    """Return where the value of an option was found, and the value."""
+    if (value := given.get(name)) not in _NOT_GIVEN:
         return f'OPTIONS["{name}"]', value
-    if (value := _cf_images().get(_KEYS[name])) not in _NOTHING:
+    if (value := _cf_images().get(_KEYS[name])) not in _NOT_GIVEN:
         return f'CF_IMAGES["{_KEYS[name]}"]', value
     for flat in declared.names:
-        if (value := getattr(settings, flat, None)) not in _NOTHING:
+        if (value := getattr(settings, flat, None)) not in _NOT_GIVEN:
             return f"the setting {flat}", value
     for flat in declared.names:
         if value := os.environ.get(flat):
@@ -206,40 +392,35 @@ def _cf_images() -> Mapping[str, Any]:
     declared = getattr(settings, "CF_IMAGES", {})
     if isinstance(declared, Mapping) and declared.keys() <= _KNOWN_KEYS:
         return declared
-    problem = _misdeclared(declared)
-    del declared  # a debug page shows what each frame knows
+    problem = _declaration_problem(declared)
+    del declared  # a debug page shows the variables of each frame
     raise ImproperlyConfigured(problem)
 
 
-def _misdeclared(declared: Any) -> str:
+def _declaration_problem(declared: Any) -> str:
     if not isinstance(declared, Mapping):
         return f"CF_IMAGES is a {type(declared).__name__}, not a dictionary."
     unknown = sorted(str(key) for key in declared.keys() - _KNOWN_KEYS)
-    return f"Unknown key in CF_IMAGES: {', '.join(unknown)}. Known are {', '.join(sorted(_KNOWN_KEYS))}."
-
-
-def _declared_options() -> list[Mapping[str, Any]]:
-    declared: list[Any] = list(settings.STORAGES.values())
-    return [*(storage.get("OPTIONS") or {} for storage in declared), {}]
+    return f"Unknown key in CF_IMAGES: {', '.join(unknown)}. The keys are {', '.join(sorted(_KNOWN_KEYS))}."
 
 
 def _problem(value: Any, declared: Option, place: str) -> str:
-    """What is wrong with a value, in words that do not contain it."""
+    """Return what is wrong with a value, in words that do not contain a secret."""
     wrong_bool = isinstance(value, bool) and bool not in declared.types
     if wrong_bool or not isinstance(value, declared.types):
         wanted = " or ".join(kind.__name__ for kind in declared.types)
         return f"{place} is a {type(value).__name__}; it must be a {wanted}."
     if isinstance(value, int | float) and float in declared.types and not value > 0:
         return f"{place} is {value}; it must be above 0."
-    if declared.flaw and (flaw := declared.flaw(value)):
-        return f"{place} cannot be {value!r}: {flaw}."
+    if declared.problem and (problem := declared.problem(value)):
+        return f"{place} cannot be {value!r}: {problem}."
     if isinstance(value, list | tuple) and declared.secret:
-        return next(filter(None, (_secret_flaw(part, place) for part in value)), "")
-    return _secret_flaw(value, place) if isinstance(value, str) and declared.names else ""
+        return next(filter(None, (_secret_problem(part, place) for part in value)), "")
+    return _secret_problem(value, place) if isinstance(value, str) and declared.names else ""
 
 
-def _secret_flaw(value: Any, place: str) -> str:
-    """Why a text cannot be a credential."""
+def _secret_problem(value: Any, place: str) -> str:
+    """Return why a text cannot be a credential."""
     if not isinstance(value, str):
         return f"{place} contains a {type(value).__name__}; it must be a list of str."
     if value.startswith("op://"):
@@ -248,7 +429,7 @@ def _secret_flaw(value: Any, place: str) -> str:
             f"`op run --env-file=… -- <command>`, which replaces it by the secret."
         )
     if not value.isascii() or not value.isprintable() or " " in value:
-        return f"{place} contains a line break, a space or a sign that no credential has."
+        return f"{place} contains a line break, a space or a character that no credential has."
     return ""
 
 

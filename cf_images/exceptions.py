@@ -2,17 +2,17 @@
 
 ::
 
-    CloudflareImagesError              what all of them are
-    ├── ImageRejectedError             never: these bytes or fields will always be refused
+    CloudflareImagesError              the base class
+    ├── ImageRejectedError             final: Cloudflare never accepts this image or these fields
     │   └── InvalidNameError           … because of the name (also ValueError)
     ├── InvalidVariantError            no such variant or option (also ValueError)
-    ├── InvalidExpiryError             no lifetime that an address can have (also ValueError)
-    ├── RenderingError                 a variant could not be made from this image
+    ├── InvalidExpiryError             no valid lifetime of a signed URL (also ValueError)
+    ├── RenderingError                 a variant cannot be rendered from this image
     ├── ImageNotFoundError             no such image (also FileNotFoundError)
-    ├── ImageExistsError               the ID is taken (also FileExistsError)
+    ├── ImageExistsError               the ID is in use (also FileExistsError)
     ├── CredentialsRefusedError        token, account or subscription; the image is not at fault
-    └── CloudflareUnavailableError     nothing is wrong on our side: try again later
-        └── RateLimitedError           … and knows after how many seconds
+    └── CloudflareUnavailableError     Cloudflare or the network fails: try again later
+        └── RateLimitedError           … after a known number of seconds
 
 Mistakes in the settings are Django's ``ImproperlyConfigured``.
 """
@@ -21,11 +21,11 @@ from __future__ import annotations
 
 
 class CloudflareImagesError(Exception):
-    """What went wrong, with the evidence: never contains the token, a signature or an upload URL.
+    """An error with its evidence; never contains the token, a signature or an upload URL.
 
-    ``message`` is Cloudflare's or ours, in words for a developer; ``status`` the HTTP status and
-    ``code`` Cloudflare's error code, both ``None`` when there was no answer; ``request`` the method
-    and path that was asked, without account or query. ``http_status`` is what a view should answer.
+    ``message`` is for a developer, by Cloudflare or by this package; ``status`` is the HTTP status and
+    ``code`` Cloudflare's error code, both ``None`` without a response; ``request`` is the method and path of
+    the request, without account or query. ``http_status`` is what a view should respond with.
     """
 
     http_status = 502
@@ -45,18 +45,18 @@ class CloudflareImagesError(Exception):
             f"HTTP {self.status}" if self.status else "",
             self.request or "",
         ]
-        shown = ", ".join(part for part in evidence if part)
-        return f"{self.message} ({shown})" if shown else self.message
+        text = ", ".join(part for part in evidence if part)
+        return f"{self.message} ({text})" if text else self.message
 
 
 class ImageRejectedError(CloudflareImagesError):
-    """Refused for good: sending the same again gives the same answer."""
+    """A final rejection: sending the same again gives the same response."""
 
     http_status = 400
 
 
 class InvalidNameError(ImageRejectedError, ValueError):
-    """A name that cannot be an image's ID."""
+    """A name that cannot be an image ID."""
 
 
 class InvalidVariantError(CloudflareImagesError, ValueError):
@@ -66,39 +66,39 @@ class InvalidVariantError(CloudflareImagesError, ValueError):
 
 
 class InvalidExpiryError(CloudflareImagesError, ValueError):
-    """A signed address that would end in the past, or in more than a year."""
+    """A signed URL that would expire in the past, or in more than a year."""
 
     http_status = 400
 
 
 class RenderingError(CloudflareImagesError):
-    """A variant cannot be made from this image; ``code`` is Cloudflare's 94xx or 95xx."""
+    """A variant that cannot be rendered from this image; ``code`` is Cloudflare's 94xx or 95xx."""
 
     http_status = 400
 
 
 class ImageNotFoundError(CloudflareImagesError, FileNotFoundError):
-    """There is no image with this ID."""
+    """An image that does not exist."""
 
     http_status = 404
 
 
 class ImageExistsError(CloudflareImagesError, FileExistsError):
-    """Another image has this ID; Cloudflare never overwrites."""
+    """An ID that another image has; Cloudflare never overwrites."""
 
     http_status = 409
 
 
 class CredentialsRefusedError(CloudflareImagesError):
-    """Token, account ID or subscription: Cloudflare refuses us, not the image."""
+    """A refusal because of token, account ID or subscription, not because of the image."""
 
 
 class CloudflareUnavailableError(CloudflareImagesError):
-    """No answer, an unreadable one, or an error on Cloudflare's side."""
+    """No response, an unreadable one, or an error of Cloudflare."""
 
 
 class RateLimitedError(CloudflareUnavailableError):
-    """Too many requests; ``retry_after`` is in seconds, ``None`` when Cloudflare did not say."""
+    """Too many requests; ``retry_after`` is in seconds, ``None`` if Cloudflare does not say."""
 
     def __init__(
         self,

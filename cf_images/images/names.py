@@ -1,9 +1,9 @@
-"""Choose, clean and parse the names of images; pure.
+"""Choose, clean and parse the names of images.
 
-The name that a field stores is what Cloudflare calls the image ID. A public name is ours, e.g.
-``avatars/jane-t9f2k0-5p2kd0qj3m8v7x1c.jpg``: folder, shortened stem, second of birth in base 36,
-80 random bits, extension. A private image has Cloudflare's ID, kept behind a ``~``, e.g.
-``avatars/jane~083eb7b2-5392-4565-b69e-aff66acddd00.jpg``; no public name has a ``~``.
+The name that a field stores is what Cloudflare calls the image ID. A unique name is, for example,
+``avatars/jane-t9f2k0-5p2kd0qj3m8v7x1c.jpg``: folder, shortened stem, the second of its creation in base 36,
+80 random bits, extension. A private image has an ID of Cloudflare's, kept behind a ``~``:
+``avatars/jane~083eb7b2-5392-4565-b69e-aff66acddd00.jpg``. No public name has a ``~``.
 """
 
 from __future__ import annotations
@@ -18,27 +18,29 @@ from cf_images.exceptions import InvalidNameError
 # "Upload images with a custom ID" (Cloudflare Images docs): no slash at either end, not shaped like a UUID.
 MAX_ID_LENGTH = 1024
 _UUID_SHAPE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# The API's own words below /images/v1/: an image with such an ID could not be addressed.
+# Words of the API below /images/v1/ ("Images", Cloudflare API reference): no request could reach such an
+# image.
 RESERVED_IDS = frozenset({"variants", "keys", "stats", "batch_token", "config", "direct_upload"})
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RANDOM_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 32 letters, five bits each, no i, l, o, u to misread
 _RANDOM_LENGTH = 16
 _STEM_LENGTH = 40
-_BIRTH = re.compile(
-    rf"(?:^|[-/])([0-9a-z]{{6,7}})[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]+)?\Z"
+_CREATED = re.compile(
+    rf"(?:^|[-/])([0-9a-z]{{6,7}})[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]{{1,5}})?\Z"
 )
-_OURS = re.compile(rf"(?:(?:^|-)[0-9a-z]{{6,7}}[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}|~[^~/.]+)\Z")
-_PRIVATE = re.compile(r"~([^~/.]+)(?:\.[a-z0-9]{1,4})?\Z")
+_CREATED_LENGTH = 31  # characters that the pattern matches at most; every url() searches for it
+_ADDED = re.compile(rf"(?:(?:^|-)[0-9a-z]{{6,7}}[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}|~[^~/.]+)\Z")
+_PRIVATE_TAIL = re.compile(r"([^~/.]+)(?:\.[a-z0-9]{1,4})?")  # behind the last "~"
 _REMOTE_ID_LENGTH = 36  # what Cloudflare generates is shaped like a UUID
-_EXTENSION_LENGTH = len(".webp")  # the longest of an image's: the bytes may turn out to deserve it
+_EXTENSION_LENGTH = len(".webp")  # the longest of an image: the detected format may be another
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def unique_name(name: str, *, seconds: int, max_length: int | None = None) -> str:
-    """A name like ``name`` that nobody has had or will have; ``seconds`` is its birth since 1970.
+    """Return a name like ``name`` that no other image has, had or will have; ``seconds`` since 1970 are now.
 
-    Raises ``InvalidNameError`` when folder, birth and random part do not fit into ``max_length``.
+    Raise ``InvalidNameError`` when folder, time and random part do not fit into ``max_length``.
     """
     tail = f"{_base36(seconds)}-{_random()}"
     folder, stem, extension = _parts(name)
@@ -46,75 +48,87 @@ def unique_name(name: str, *, seconds: int, max_length: int | None = None) -> st
 
 
 def private_stem(name: str, *, max_length: int | None = None) -> str:
-    """``name`` cleaned and shortened so that ``with_remote_id`` still fits into ``max_length``."""
+    """Return ``name`` cleaned and shortened so that ``with_remote_id`` still fits into ``max_length``."""
     folder, stem, extension = _parts(name)
     reserve = None if max_length is None else max_length - 1 - _REMOTE_ID_LENGTH
     return _joined(folder, stem or "image", "", extension, reserve, name)
 
 
 def private_name(unique: str) -> str:
-    """``unique_name`` of a private image whose ID only its row knows: the ``~`` tells that it has another."""
+    """Return a unique name as that of a private image whose ID only its row has: the ``~`` marks it."""
     head, _, tail = unique.rpartition("-")
     return f"{head}~{tail}"
 
 
 def with_remote_id(name: str, image_id: str) -> str:
-    """``avatars/jane.jpg`` with Cloudflare's ID in it: ``avatars/jane~<image_id>.jpg``."""
+    """Return ``avatars/jane.jpg`` with Cloudflare's ID in it: ``avatars/jane~<image_id>.jpg``."""
     root, extension = posixpath.splitext(name)
     return f"{root}~{image_id}{extension}"
 
 
 def is_url(name: str) -> bool:
-    """Whether the name is an address, as older recipes stored it."""
+    """Return whether the name is a URL, as older recipes stored it."""
     return name.startswith(("https://", "http://"))
 
 
 def is_private(name: str) -> bool:
-    """Whether the name has the shape of a private image's, which only a signed address opens."""
-    return "~" in name and not is_url(name) and _PRIVATE.search(name) is not None
+    """Return whether the name is that of a private image, which only a signed URL shows."""
+    return not is_url(name) and private_id(name) is not None
 
 
-def asked_name(name: str) -> str:
-    """``name`` as somebody may have asked for it: without birth, random part and Cloudflare's ID."""
+def has_id_in_row(name: str) -> bool:
+    """Return whether the name is that of a private image whose ID only its row has: see ``private_name``."""
+    found = private_id(name)
+    return found is not None and len(found) == _RANDOM_LENGTH and created_at(name) is not None
+
+
+def requested_name(name: str) -> str:
+    """Return ``name`` as it may have been requested: without time, random part and Cloudflare's ID."""
     folder, filename = posixpath.split(name)
     stem, extension = posixpath.splitext(filename)
-    plain = _OURS.sub("", stem)
+    plain = _ADDED.sub("", stem)
     return posixpath.join(folder, f"{plain or 'image'}{extension}")
 
 
 def with_extension(name: str, extension: str) -> str:
-    """``name`` with the extension that its bytes deserve, given without a dot."""
+    """Return ``name`` with the extension of the detected format, given without a dot."""
     return f"{posixpath.splitext(name)[0]}.{extension}"
 
 
 def image_id(name: str) -> str:
-    """The ID that Cloudflare knows the image by: the name itself, or what follows a ``~``."""
-    private = _PRIVATE.search(name)
-    return private[1] if private else name
+    """Return Cloudflare's ID of the image: the name itself, or what follows a ``~``."""
+    return private_id(name) or name
 
 
-def born_at(name: str) -> int | None:
-    """The second since 1970 in which ``unique_name`` chose this name, ``None`` for any other name."""
-    birth = _BIRTH.search(name)
-    return int(birth[1], 36) if birth else None
+def private_id(name: str) -> str | None:
+    """Return what follows the ``~`` in the name of a private image, ``None`` for any other name."""
+    _, mark, tail = name.rpartition("~")
+    found = _PRIVATE_TAIL.fullmatch(tail) if mark else None
+    return found[1] if found else None
+
+
+def created_at(name: str) -> int | None:
+    """Return the second since 1970 in which ``unique_name`` chose this name, ``None`` for any other name."""
+    found = _CREATED.search(name, max(0, len(name) - _CREATED_LENGTH))
+    return int(found[1], 36) if found else None
 
 
 def valid_filename(name: str) -> str:
-    """A file name, however strange, in ``[A-Za-z0-9._-]`` and with a stem."""
+    """Return a file name in ``[A-Za-z0-9._-]`` and with a stem."""
     _, stem, extension = _parts(posixpath.basename(name))
     return f"{stem or 'image'}{extension}"
 
 
 def given_name(name: str, *, max_length: int | None = None) -> str:
-    """``name`` itself, cleaned only of what no ID may have; raises ``InvalidNameError`` where that fails.
+    """Return ``name`` itself, without what no ID may have; ``InvalidNameError`` where that is not enough.
 
     For ``unique_names: False``: other apps look the file up by exactly this name.
     """
     cleaned = posixpath.normpath(name.replace("\\", "/"))
-    if _PRIVATE.search(cleaned):
+    if private_id(cleaned):
         cleaned = cleaned.replace("~", "-")
     if problem := _problem(cleaned, _allowed(max_length)):
-        raise InvalidNameError(f"{_shown(name)} cannot be the name of an image: {problem}.")
+        raise InvalidNameError(f"{_abbreviated(name)} cannot be the name of an image: {problem}.")
     return cleaned
 
 
@@ -124,34 +138,34 @@ def _problem(name: str, allowed: int) -> str:
     if _CONTROL.search(name):
         return "it contains control characters"
     if len(name) > allowed:
-        return f"it has {len(name):,} characters, {allowed:,} are possible"
+        return f"it has {len(name):,} characters; the limit is {allowed:,}"
     if _UUID_SHAPE.fullmatch(name):
-        return "Cloudflare keeps names shaped like a UUID for itself"
+        return "Cloudflare reserves names in the form of a UUID"
     if name in RESERVED_IDS:
-        return "it is a word of Cloudflare's API"
+        return "it is a reserved word of Cloudflare's API"
     return ""
 
 
 def _parts(name: str) -> tuple[str, str, str]:
-    """Folder (with its slash), stem and extension (with its dot), all in ``[A-Za-z0-9._/-]``."""
+    """Return folder (with its slash), stem and extension (with its dot), all in ``[A-Za-z0-9._/-]``."""
     folder, filename = posixpath.split(name)
     stem, extension = posixpath.splitext(filename)
     segments = [_ascii(segment).strip("-.") for segment in folder.split("/")]
     prefix = "".join(f"{segment}/" for segment in segments if segment)
-    # no dot in the stem: what follows one could be taken for the extension, and be replaced
+    # No dot in the stem: what follows one could be taken for the extension, and be replaced.
     stem = re.sub(r"[-.]+", "-", _ascii(stem))[:_STEM_LENGTH].strip("-")
     suffix = re.sub(r"[^a-z0-9]", "", extension.lower())
-    # a longer one is no image's: the bytes will say which one it is
+    # A longer one is not that of an image; the detected format gives another.
     return prefix, stem, f".{suffix}" if 0 < len(suffix) < _EXTENSION_LENGTH else ""
 
 
-def _joined(folder: str, stem: str, tail: str, extension: str, max_length: int | None, asked_for: str) -> str:
+def _joined(folder: str, stem: str, tail: str, extension: str, max_length: int | None, requested: str) -> str:
     allowed = _allowed(max_length)
     room = allowed - len(folder) - len(tail) - _EXTENSION_LENGTH
     shortened = stem[: max(room, 0)].rstrip("-")
     if room < 0 or not (shortened or tail):
         raise InvalidNameError(
-            f"{_shown(asked_for)} leaves no room for a unique name in {allowed} characters; "
+            f"{_abbreviated(requested)} leaves no room for a unique name in {allowed} characters; "
             f"raise the field's max_length or shorten its upload_to."
         )
     return f"{folder}{shortened}{tail if shortened else tail.removeprefix('-')}{extension}"
@@ -162,7 +176,7 @@ def _allowed(max_length: int | None) -> int:
 
 
 def _ascii(text: str) -> str:
-    """``text`` in ``[A-Za-z0-9._-]``: accents dropped, everything else a hyphen."""
+    """Return ``text`` in ``[A-Za-z0-9._-]``: without accents, everything else a hyphen."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", plain))
 
@@ -179,5 +193,5 @@ def _random() -> str:
     return "".join(secrets.choice(_RANDOM_ALPHABET) for _ in range(_RANDOM_LENGTH))
 
 
-def _shown(name: str) -> str:
+def _abbreviated(name: str) -> str:
     return repr(name if len(name) <= 80 else f"{name[:77]}…")

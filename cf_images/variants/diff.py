@@ -1,6 +1,6 @@
-"""What an account's variants lack of the declared ones: in words, and as steps that mend it. Pure.
+"""How an account's variants differ from the declared ones: in words, and as steps that change the account.
 
-Works on what the client answers without importing it: neither Django nor the network is needed to compare.
+Pure: takes what the client returns, without importing it.
 """
 
 from __future__ import annotations
@@ -9,37 +9,37 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cf_images.declared import MOST_VARIANTS, PUBLIC, DeclaredVariant, plain
+from cf_images.variants.named import DEFAULTS, MAX_VARIANTS, PUBLIC, NamedVariant, plain_number
+from cf_images.variants.options import fields_of
 
-_DEFAULTS = {"fit": "scale-down", "metadata": "none"}
-_COMPARED = ("fit", "width", "height", "metadata", "blur", "browser_ttl", "never_require_signed_urls")
+_COMPARED = fields_of("named")
 
 
 class AccountVariant(Protocol):
-    """A named variant of the account, as the client has it."""
+    """A named variant of the account, as the client returns it."""
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """In Cloudflare's words."""
+        """Its options, in Cloudflare's words."""
         ...
 
     @property
     def never_require_signed_urls(self) -> bool:
-        """Whether it shows private images to everybody."""
+        """Whether anyone can see private images in it."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A variant whose options differ: each option's name, the account's value, the declared one."""
+class VariantChange:
+    """A variant with different options: each option's name, the account's value, the declared value."""
 
-    variant: DeclaredVariant
+    variant: NamedVariant
     options: tuple[tuple[str, Any, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to do to the account: ``verb what`` before, ``done what`` afterwards."""
+    """One change of the account; ``verb what`` announces it, ``done what`` reports it."""
 
     verb: str
     done: str
@@ -48,14 +48,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Between what is declared and what an account has: ``extra`` are only there, ``total`` counts all there.
+class VariantDiff:
+    """What differs between the project and an account.
 
-    Flexible variants: ``None`` is "not declared" and "cannot be read".
+    ``extra`` variants are only in the account, which has ``total`` variants. Flexible variants are on or off;
+    ``None`` is "not declared" and "cannot be read".
     """
 
-    added: tuple[DeclaredVariant, ...]
-    changed: tuple[Change, ...]
+    added: tuple[NamedVariant, ...]
+    changed: tuple[VariantChange, ...]
     extra: tuple[str, ...]
     unchanged: int
     total: int
@@ -64,7 +65,7 @@ class Difference:
 
     @property
     def has_other_flexible(self) -> bool:
-        """Whether flexible variants are known to be other than declared."""
+        """Whether flexible variants are known to differ from the setting."""
         return None not in (self.flexible_declared, self.flexible_found) and (
             self.flexible_declared != self.flexible_found
         )
@@ -73,11 +74,14 @@ class Difference:
         return bool(self.added or self.changed or self.extra or self.has_other_flexible)
 
     def overflow(self, *, prune: bool) -> int:
-        """How many of the new variants the account has no room for."""
-        return max(0, self.total - (len(self.extra) if prune else 0) + len(self.added) - MOST_VARIANTS)
+        """Return how many of the new variants exceed the account's limit."""
+        return max(0, self.total - (len(self.extra) if prune else 0) + len(self.added) - MAX_VARIANTS)
 
     def steps(self, *, prune: bool) -> list[Step]:
-        """What mends it: deletions first, which make room; ``PATCH`` replaces options, so all are sent."""
+        """Return the changes that remove the difference.
+
+        Deletions come first, to make room; ``PATCH`` replaces all options, so all are sent.
+        """
         return [
             *(_deletion(name) for name in self.extra if prune),
             *(_update(change.variant) for change in self.changed),
@@ -86,11 +90,11 @@ class Difference:
         ]
 
     def _must_switch(self) -> bool:
-        """Also where the account does not say: to set it once more does no harm."""
+        """Return whether to set flexible variants; setting them again is harmless if they cannot be read."""
         return self.flexible_declared is not None and self.flexible_declared is not self.flexible_found
 
     def lines(self) -> Iterator[str]:
-        """All of it in words, aligned."""
+        """Yield the difference as aligned lines of text."""
         rows = [*self._rows()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
@@ -120,19 +124,19 @@ class Difference:
 
 
 def compare(
-    declared: Mapping[str, DeclaredVariant],
+    declared: Mapping[str, NamedVariant],
     account: Mapping[str, AccountVariant],
     *,
     flexible_declared: bool | None = None,
     flexible_found: bool | None = None,
-) -> Difference:
-    """What differs; ``public``, which every account has, only where the project declares it."""
+) -> VariantDiff:
+    """Return what differs; ``public``, which every account has, counts only if the project declares it."""
     changes = [
-        Change(variant=variant, options=changed)
+        VariantChange(variant=variant, options=changed)
         for name, variant in declared.items()
         if name in account and (changed := _changed(variant, account[name]))
     ]
-    return Difference(
+    return VariantDiff(
         added=tuple(variant for name, variant in declared.items() if name not in account),
         changed=tuple(changes),
         extra=tuple(name for name in account if name not in declared and name != PUBLIC),
@@ -143,26 +147,26 @@ def compare(
     )
 
 
-def _changed(variant: DeclaredVariant, found: AccountVariant) -> tuple[tuple[str, Any, Any], ...]:
-    """The options that differ, and those that nobody can declare and that sending the others would end."""
-    wanted, had = _settings(variant, variant.options), _settings(found, found.options)
-    compared = [(name, had.get(name), wanted.get(name)) for name in _COMPARED]
+def _changed(variant: NamedVariant, found: AccountVariant) -> tuple[tuple[str, Any, Any], ...]:
+    """Return the options that differ; if any do, also those that sending the declared ones would remove."""
+    declared, existing = _settings(variant, variant.options), _settings(found, found.options)
+    compared = [(name, existing.get(name), declared.get(name)) for name in _COMPARED]
     differing = tuple(triple for triple in compared if triple[1] != triple[2])
-    lost = tuple((name, value, None) for name, value in had.items() if name not in _COMPARED)
-    return differing and (*differing, *lost)
+    removed = tuple((name, value, None) for name, value in existing.items() if name not in _COMPARED)
+    return differing and (*differing, *removed)
 
 
-def _settings(variant: DeclaredVariant | AccountVariant, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with their defaults; ``blur`` of 0 is none."""
-    given = {name: plain(value) for name, value in options.items() if value is not None}
+def _settings(variant: NamedVariant | AccountVariant, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with their defaults; a ``blur`` of 0 is none."""
+    given = {name: plain_number(value) for name, value in options.items() if value is not None}
     if not given.get("blur", True):
         del given["blur"]
     public = {"never_require_signed_urls": True} if variant.never_require_signed_urls else {}
-    return _DEFAULTS | given | public
+    return DEFAULTS | given | public
 
 
 def _word(value: Any) -> str:
-    return "none given" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "not given" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _on(is_on: bool) -> str:
@@ -173,7 +177,7 @@ def _deletion(name: str) -> Step:
     return Step(verb="delete", done="deleted", what=name, run=lambda client: client.delete_variant(name))
 
 
-def _update(variant: DeclaredVariant) -> Step:
+def _update(variant: NamedVariant) -> Step:
     def run(client: Any) -> None:
         client.update_variant(
             variant.name,
@@ -184,7 +188,7 @@ def _update(variant: DeclaredVariant) -> Step:
     return Step(verb="change", done="changed", what=variant.name, run=run)
 
 
-def _creation(variant: DeclaredVariant) -> Step:
+def _creation(variant: NamedVariant) -> Step:
     def run(client: Any) -> None:
         client.create_variant(
             variant.name,

@@ -1,0 +1,25 @@
+"""Accounts at Cloudflare: which alias has which credentials, client, signing keys, and the URL of an image.
+
+``account`` is the concept, ``backend`` the base class by which a storage has one, ``signing_keys`` where keys
+come from. Everything else asks an ``Account`` instead of reading credentials itself.
+"""
+
+from cf_images.accounts.account import Account
+from cf_images.accounts.backend import (
+    AccountStorage,
+    accounts_by_key,
+    backend_of,
+    backend_options,
+    find_account,
+    usable_accounts,
+)
+
+__all__ = [
+    "Account",
+    "AccountStorage",
+    "accounts_by_key",
+    "backend_of",
+    "backend_options",
+    "find_account",
+    "usable_accounts",
+]

@@ -1,0 +1,1 @@
+"""Delivery URLs and their signatures as text: ``urls``, ``signing``; pure."""

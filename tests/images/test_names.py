@@ -1,0 +1,344 @@
+"""Names: unique, clean and short enough, whatever they are made from; and read back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cf_images.exceptions import InvalidNameError
+from cf_images.images import names
+
+NOW = 1_785_000_000
+UUID_NAME = "083eb7b2-5392-4565-b69e-aff66acddd00"
+UNIQUE = re.compile(r"avatars/jane-[0-9a-z]{6}-[0-9a-hjkmnp-tv-z]{16}\.jpg")
+# Anything a browser, a script or an attacker may call a file.
+any_name = st.one_of(
+    st.text(max_size=60),
+    st.text(alphabet="./\\~-_%?#\0\n\r aé…\uff0e\uff0f中😀", max_size=40),
+    st.lists(st.sampled_from(["..", ".", "", "a", "variants", ".jpg", "~", UUID_NAME]), max_size=6).map(
+        "/".join
+    ),
+)
+
+
+def unique(name: str, *, max_length: int | None = None) -> str:
+    return names.unique_name(name, seconds=NOW, max_length=max_length)
+
+
+def test_a_unique_name_keeps_folder_stem_and_extension() -> None:
+    assert UNIQUE.fullmatch(unique("avatars/jane.JPG"))
+
+
+def test_names_of_one_second_differ() -> None:
+    assert len({unique("jane.jpg") for _ in range(2_000)}) == 2_000
+
+
+def test_the_random_part_has_eighty_bits() -> None:
+    tail = unique("jane.jpg").rpartition("-")[2].removesuffix(".jpg")
+    assert len(tail) * 5 == 80
+    letters = set("".join(unique("x").rpartition("-")[2] for _ in range(500)))
+    assert len(letters) == 32
+
+
+@given(any_name)
+@example("jane~doe.jpg")
+@example(".....")
+@example(".htaccess")
+@example("a.b.jsonlines")
+@example("x…y.\uff0e\uff0e/z\uff0ejpg")
+@example(UUID_NAME)
+@example("variants")
+@example("keys.jpg")
+def test_every_unique_name_can_be_an_image_id(name: str) -> None:
+    made = unique(name)
+    assert re.fullmatch(r"[A-Za-z0-9._/-]+", made)
+    assert not made.startswith("/")
+    assert not made.endswith("/")
+    assert "//" not in made
+    assert not {".", ".."} & set(made.split("/"))
+    assert made not in names.RESERVED_IDS
+    assert not re.fullmatch(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", made)
+    assert len(made) <= names.MAX_ID_LENGTH
+    assert names.image_id(made) == made
+    assert names.given_name(made) == made
+
+
+@given(any_name, st.integers(0, 300), st.sampled_from(["jpg", "webp", "heic"]))
+@example("a/b.jpg", 30, "webp")
+@example("a.b.jsonlines", 100, "jpg")
+def test_a_unique_name_fits_also_with_the_longest_extension(
+    name: str, max_length: int, extension: str
+) -> None:
+    try:
+        made = unique(name, max_length=max_length)
+    except InvalidNameError:
+        return
+    assert len(made) <= max_length
+    assert len(names.with_extension(made, extension)) <= max_length
+
+
+@given(any_name, st.sampled_from(["jpg", "webp", "heic"]))
+@example("a.b.jsonlines", "jpg")
+@example("john.doe.smithson", "jpg")
+@example("my.photo.", "jpg")
+def test_another_extension_keeps_everything_that_makes_the_name_unique(name: str, extension: str) -> None:
+    made = unique(name)
+    changed = names.with_extension(made, extension)
+    kept = re.match(r".*[0-9a-z]{6}-[0-9a-z]{16}", made)
+    assert kept is not None
+    assert changed == f"{kept[0]}.{extension}"
+    assert names.created_at(changed) == NOW
+
+
+@given(any_name, st.integers(0, 36**7 - 1))
+def test_the_second_of_birth_can_be_read_back(name: str, seconds: int) -> None:
+    assert names.created_at(names.unique_name(name, seconds=seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "jane.jpg", "avatars/jane-t9f2k0.jpg", "t9f2k0-short.jpg", "jane-t9f2k0-5p2kd0qj3m8v7x1c.jpg\n"],
+)
+def test_other_names_have_no_birth(name: str) -> None:
+    assert names.created_at(name) is None
+
+
+@pytest.mark.parametrize(
+    ("given_name", "clean"),
+    [
+        ("Ünïcödé Ñame.png", "Unicode-Name-"),
+        ("中文.png", ""),
+        ("a\0b\nc%d.png", "a-b-c-d-"),
+        ("C:\\photos\\jane.png", "C-photos-jane-"),
+        ("...png", "png-"),
+        (".hidden", "hidden-"),
+        ("....", ""),
+        ("", ""),
+        ("jane.doe.png", "jane-doe-"),
+        ("-jane-.png", "jane-"),
+        ("a  b.png", "a-b-"),
+        ("under_score.png", "under_score-"),
+        ("../../etc/passwd", "etc/passwd-"),
+        ("/absolute/jane.png", "absolute/jane-"),
+        ("a//b/./c/jane.png", "a/b/c/jane-"),
+        ("Fotos \u201926/jane.png", "Fotos-26/jane-"),
+        ("日本/jane.png", "jane-"),
+    ],
+)
+def test_what_a_strange_name_becomes(given_name: str, clean: str) -> None:
+    made = unique(given_name)
+    assert re.fullmatch(r"[0-9a-z]{6}-[0-9a-z]{16}(\.png)?", made.removeprefix(clean))
+    assert made.startswith(clean)
+
+
+@pytest.mark.parametrize(
+    ("name", "expiry"),
+    [
+        ("a.JPEG", ".jpeg"),
+        ("a.jp g", ".jpg"),
+        ("a.tar.gz", ".gz"),
+        ("a.jsonlines", ""),
+        ("a.é", ""),
+        ("a.", ""),
+    ],
+)
+def test_an_extension_is_short_and_in_lower_case(name: str, expiry: str) -> None:
+    assert re.fullmatch(r"a(-tar)?-[0-9a-z]{6}-[0-9a-z]{16}" + re.escape(expiry), unique(name))
+
+
+def test_two_thousand_characters_are_shortened() -> None:
+    assert len(unique("x" * 2_000 + ".jpg")) <= 40 + 1 + 6 + 1 + 16 + 4
+
+
+def test_a_name_that_just_fits_has_no_stem_and_one_less_is_refused() -> None:
+    shortest = len("avatars/") + len("t9f2k0-5p2kd0qj3m8v7x1c") + len(".webp") + 1
+    assert len(unique("avatars/jane.jpg", max_length=shortest)) == shortest - 1 - len(".webp") + len(".jpg")
+    with pytest.raises(InvalidNameError, match=r"'avatars/jane.jpg' leaves no room .* raise the field's"):
+        unique("avatars/jane.jpg", max_length=shortest - 1)
+
+
+def test_the_stem_gives_way_letter_by_letter() -> None:
+    full = len("a/jane-t9f2k0-5p2kd0qj3m8v7x1c.webp")
+    assert unique("a/jane.webp", max_length=full).startswith("a/jane-")
+    assert unique("a/jane.webp", max_length=full - 1).startswith("a/jan-")
+    assert unique("a/x-ane.webp", max_length=full - 2).startswith("a/x-")
+
+
+def test_a_folder_longer_than_an_id_is_refused_with_a_short_message() -> None:
+    with pytest.raises(InvalidNameError) as refused:
+        unique("x" * 2_000 + "/jane.jpg")
+    assert "1024 characters" in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+# Private names
+
+
+@given(any_name, st.integers(0, 300))
+@example("jane.jpg", 37)
+@example("jane.jpg", 0)
+@example("x" * 300, 43)
+def test_a_private_name_fits_with_its_id_and_gives_it_back(name: str, max_length: int) -> None:
+    try:
+        stem = names.private_stem(name, max_length=max_length)
+    except InvalidNameError:
+        return
+    for ready in (stem, names.with_extension(stem, "webp")):
+        stored = names.with_remote_id(ready, UUID_NAME)
+        assert len(stored) <= max_length
+        assert names.image_id(stored) == UUID_NAME
+        assert re.fullmatch(r"[A-Za-z0-9._/~-]+", stored)
+
+
+def test_a_private_name_keeps_folder_stem_and_extension() -> None:
+    stem = names.private_stem("avatars/Jäne Doe.jpg", max_length=100)
+    assert names.with_remote_id(stem, UUID_NAME) == f"avatars/Jane-Doe~{UUID_NAME}.jpg"
+
+
+@given(any_name)
+def test_a_private_name_of_our_own_tells_that_it_is_private(name: str) -> None:
+    made = unique(name)
+    private = names.private_name(made)
+    assert private.replace("~", "-") == made
+    assert names.image_id(private) != private
+    assert names.image_id(names.with_extension(private, "webp")) == names.image_id(private)
+
+
+def test_a_private_name_without_a_stem_gets_one() -> None:
+    assert names.private_stem("中.jpg") == "image.jpg"
+
+
+@pytest.mark.parametrize("max_length", [0, 37, 42])
+def test_a_private_name_needs_room_for_the_id(max_length: int) -> None:
+    with pytest.raises(InvalidNameError, match="raise the field's max_length"):
+        names.private_stem("avatars/jane.jpg", max_length=max_length)
+
+
+def test_an_id_in_another_shape_is_read_as_well() -> None:
+    assert names.image_id("avatars/jane~5p2kd0qj3m8v7x1c.jpg") == "5p2kd0qj3m8v7x1c"
+    assert names.image_id(f"jane~{UUID_NAME}") == UUID_NAME
+
+
+@pytest.mark.parametrize(
+    "name", [f"jane~{UUID_NAME}.jpg.240x240_q85.jpg", "DSC0~1/a.jpg", "a~", "a~.jpg", "plain.jpg", UUID_NAME]
+)
+def test_other_names_are_their_own_id(name: str) -> None:
+    assert names.image_id(name) == name
+    assert not names.is_private(name)
+
+
+def test_addresses_with_a_tilde_are_not_private_names() -> None:
+    assert not names.is_private("https://example.com/~jane")
+    assert names.is_private(f"avatars/jane~{UUID_NAME}.jpg")
+
+
+# Given names, where unique_names is off
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jane.jpg",
+        "Jäne Döe 中文 😀.jpg",
+        "100%25.jpg",
+        "a?b#c.jpg",
+        "cache/ab/cd/abcdef.jpg",
+        "jane.jpg.240x240_q85_crop.jpg",
+        f"jane~{UUID_NAME}.jpg.240x240_q85_crop.jpg",
+        "variants/public",
+        f"{UUID_NAME}.jpg",
+        "x" * 1024,
+    ],
+)
+def test_a_given_name_stays_exactly_as_it_is(name: str) -> None:
+    assert names.given_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [
+        ("a\\b.jpg", "a/b.jpg"),
+        ("a/", "a"),
+        ("a//b", "a/b"),
+        ("./a.jpg", "a.jpg"),
+        ("jane~x.jpg", "jane-x.jpg"),
+        (f"jane~{UUID_NAME}.jpg", f"jane-{UUID_NAME}.jpg"),
+    ],
+)
+def test_a_given_name_is_cleaned_of_what_no_id_may_have(name: str, cleaned: str) -> None:
+    assert names.given_name(name) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "it is empty, absolute or leaves its folder"),
+        (".", "it is empty, absolute or leaves its folder"),
+        ("/", "it is empty, absolute or leaves its folder"),
+        ("/etc/passwd", "it is empty, absolute or leaves its folder"),
+        ("//host/a.jpg", "it is empty, absolute or leaves its folder"),
+        ("..", "it is empty, absolute or leaves its folder"),
+        ("../a.jpg", "it is empty, absolute or leaves its folder"),
+        ("a/../../b.jpg", "it is empty, absolute or leaves its folder"),
+        ("a\0b.jpg", "it contains control characters"),
+        ("a\nb.jpg", "it contains control characters"),
+        ("a\u2028b.jpg", "it contains control characters"),
+        ("a\udc80b.jpg", "it contains control characters"),
+        (UUID_NAME, "Cloudflare reserves names in the form of a UUID"),
+        (UUID_NAME.upper(), "Cloudflare reserves names in the form of a UUID"),
+        *((word, "it is a reserved word of Cloudflare's API") for word in sorted(names.RESERVED_IDS)),
+        ("variants/", "it is a reserved word of Cloudflare's API"),
+        ("x" * 1025, "it has 1,025 characters; the limit is 1,024"),
+    ],
+)
+def test_a_given_name_that_cannot_be_cleaned_is_refused_with_the_reason(name: str, reason: str) -> None:
+    with pytest.raises(InvalidNameError) as refused:
+        names.given_name(name)
+    assert str(refused.value).endswith(f"cannot be the name of an image: {reason}.")
+
+
+def test_a_given_name_obeys_the_fields_length() -> None:
+    assert names.given_name("x" * 100, max_length=100) == "x" * 100
+    with pytest.raises(InvalidNameError, match="it has 101 characters; the limit is 100"):
+        names.given_name("x" * 101, max_length=100)
+    with pytest.raises(InvalidNameError, match="the limit is 0"):
+        names.given_name("x", max_length=0)
+
+
+def test_a_refusal_shows_the_name_escaped_and_shortened() -> None:
+    with pytest.raises(InvalidNameError) as refused:
+        names.given_name("a\n" * 1000)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 250
+
+
+@given(any_name)
+def test_a_given_name_is_cleaned_once_and_for_all(name: str) -> None:
+    try:
+        cleaned = names.given_name(name)
+    except InvalidNameError:
+        return
+    assert names.given_name(cleaned) == cleaned
+    assert names.image_id(cleaned) == cleaned
+    assert not cleaned.startswith("/")
+    assert not cleaned.endswith("/")
+    assert 0 < len(cleaned) <= names.MAX_ID_LENGTH
+
+
+# File names
+
+
+@given(any_name)
+def test_a_valid_filename_is_one_segment_with_a_stem(name: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}(\.[a-z0-9]{1,4})?", names.valid_filename(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [("Jäne Doe.JPG", "Jane-Doe.jpg"), ("中.png", "image.png"), ("", "image"), ("a/b.png", "b.png")],
+)
+def test_what_a_filename_becomes(name: str, valid: str) -> None:
+    assert names.valid_filename(name) == valid
