@@ -1,19 +1,20 @@
-"""The calls about images: what each sends, what it returns, when it may be repeated."""
+"""Requests about images: what each sends, what it returns, whether it may be repeated."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
-from cf_images.client.account import AccountCalls
-from cf_images.client.caller import given
-from cf_images.client.calls import Call
-from cf_images.client.door import Download, HiddenURL, Request, is_address
-from cf_images.client.forms import FilePart, expiry_text, file_part, image_fields, metadata_text
+from cf_images.client.account import AccountClient
+from cf_images.client.base import without_none
+from cf_images.client.multipart import FilePart, expiry_text, file_part, image_fields, metadata_text
 from cf_images.client.paths import check_new_id, image_path
-from cf_images.client.values import DirectUpload, Image, image_page
+from cf_images.client.retry import Attempts
+from cf_images.client.sources import ascii_url
+from cf_images.client.transport import MAX_JSON_BYTES, Download, Request, Target
+from cf_images.client.values import DirectUpload, Image, check_id, image_page
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -22,16 +23,19 @@ from cf_images.exceptions import (
     ImageRejectedError,
 )
 
+# Of a list, for each image: the URLs of 100 variants, with a long ID in each, and the metadata.
+_MAX_LISTED_BYTES = 32 * 1024
 
-class CloudflareImagesClient(AccountCalls):
+
+class CloudflareImagesClient(AccountClient):
     """Cloudflare Images' management API, with an API token that may edit images.
 
     Cheap to make: all clients of a process share their connections, and none is opened before the first
     request. Safe to use from several threads and after a fork; it refuses to be pickled.
 
-    ``timeout`` is the seconds that one attempt may take on the network, connecting and body included.
-    With ``retry``, rate limits that end soon, errors on Cloudflare's side and broken connections are
-    tried again where that is safe, beginning no later than ten seconds after the first attempt.
+    ``timeout`` is the number of seconds that one attempt may take on the network, connecting and body
+    included. With ``retry``, requests that fail because of a rate limit that ends soon, an error at
+    Cloudflare or a broken connection are repeated where that is safe, for up to ten seconds.
 
     Every method raises ``CredentialsRefusedError``, ``RateLimitedError`` and ``CloudflareUnavailableError``.
     """
@@ -55,8 +59,8 @@ class CloudflareImagesClient(AccountCalls):
         ``metadata`` is at most 1024 bytes of JSON. Without ``image_id`` Cloudflare chooses one. Raises
         ``ImageExistsError`` (nothing is ever overwritten) and ``ImageRejectedError``.
 
-        When an answer was lost and the next attempt finds the ID taken, the image is ours if it carries
-        the metadata we sent: who chooses IDs that can be guessed should add a random value.
+        If a response was lost and the next attempt finds the ID taken, the image counts as uploaded if its
+        metadata are those that were sent. Add a random value to them if the ID can be guessed.
         """
         fields = self._fields(image_id, metadata, require_signed_urls=require_signed_urls, creator=creator)
         name = filename or (image_id or "").rpartition("/")[2] or "image"
@@ -72,36 +76,39 @@ class CloudflareImagesClient(AccountCalls):
         require_signed_urls: bool = False,
         creator: str | None = None,
     ) -> Image:
-        """Let Cloudflare fetch the image from ``url``, and wait for it; else like ``upload``."""
+        """Let Cloudflare fetch the image from ``url``, and wait for it; otherwise like ``upload``.
+
+        A URL that is not ASCII is percent-encoded; one that cannot be is ``ImageRejectedError``.
+        """
         fields = self._fields(image_id, metadata, require_signed_urls=require_signed_urls, creator=creator)
-        return self._create({"url": url, **fields}, None)
+        return self._create({"url": _source_url(url), **fields}, None)
 
     def upload_direct(
         self,
         upload_url: str,
         file: IO[bytes],
         *,
+        image_id: str | None = None,
         filename: str | None = None,
         content_type: str | None = None,
     ) -> Image:
-        """Upload ``file`` to an address from ``create_direct_upload``, which is all the permission it takes.
+        """Upload ``file`` to a URL from ``create_direct_upload``; no token is needed or sent.
 
-        Repeated only while Cloudflare has surely not received it; otherwise ``details`` tells: a draft
-        has no file yet.
+        With ``image_id``, the ID that was reserved, a response about another image is refused. Repeated only
+        if Cloudflare has certainly not received it. In doubt ask for ``details``: a draft has no file yet.
         """
-        if not is_address(upload_url):
-            del upload_url
-            raise CloudflareImagesError("The upload URL is not an address that begins with https://.")
-        address = HiddenURL(upload_url)
-        del upload_url  # as the token: it would be shown with this frame
+        target = Target.parse(upload_url)
+        del upload_url  # as with the token: an error report would show it with this frame
+        if target is None:
+            raise CloudflareImagesError("The upload URL must begin with https:// and name a host.")
         with file_part(file, filename=filename or "image", content_type=content_type) as part:
             request = Request(
-                method="POST", url=address, line="POST upload URL", timeout=self._timeout, file=part
+                method="POST", target=target, line="POST upload URL", timeout=self._timeout, file=part
             )
-            return self._run(Call(request=request, read=Image.from_json, repeatable=False))
+            return self._run(Attempts(request=request, read=_image(image_id), repeatable=False))
 
     def details(self, image_id: str) -> Image:
-        """What Cloudflare knows of an image or a draft; ``ImageNotFoundError`` when there is none."""
+        """Return the details of an image or a draft; raise ``ImageNotFoundError`` if there is none."""
         return self._run(self._details(image_id))
 
     def update(
@@ -112,22 +119,24 @@ class CloudflareImagesClient(AccountCalls):
         require_signed_urls: bool | None = None,
         creator: str | None = None,
     ) -> Image:
-        """Change what is given; ``None`` stays, ``metadata`` replaces the old as a whole (``{}`` clears it).
+        """Change what is not ``None``; ``metadata`` replaces the old as a whole (``{}`` clears it).
 
-        The answer's ``id`` counts: Cloudflare may give a new one when access changes. Raises
-        ``ImageNotFoundError``, and ``ImageRejectedError`` for signed URLs with an ID of one's own.
+        Keep the ``id`` of the returned image: Cloudflare may assign a new one where ``require_signed_urls``
+        is given; otherwise a response about another image is refused. Raises ``ImageNotFoundError``, and
+        ``ImageRejectedError`` for signed URLs together with a custom ID.
         """
         if metadata is not None:
             metadata_text(metadata)
         changes = {"metadata": metadata, "requireSignedURLs": require_signed_urls, "creator": creator}
-        return self._call("PATCH", image_path(image_id), Image.from_json, json=given(changes))
+        read = _image(image_id if require_signed_urls is None else None)
+        return self._call("PATCH", image_path(image_id), read, json=without_none(changes))
 
     def delete(self, image_id: str) -> None:
-        """Delete an image or a draft for good; ``ImageNotFoundError`` when there is none."""
+        """Delete an image or a draft for good; raise ``ImageNotFoundError`` if there is none."""
         self._delete(image_path(image_id))
 
     def download(self, image_id: str) -> Download:
-        """The original, streamed; asked for at once, so that ``ImageNotFoundError`` is raised here."""
+        """Return the original as a stream, already open: ``ImageNotFoundError`` is raised here."""
         path = f"{image_path(image_id)}/blob"
         return self._call("GET", path, _download, download=True)
 
@@ -139,27 +148,30 @@ class CloudflareImagesClient(AccountCalls):
         creator: str | None = None,
         meta: Mapping[str, str | int | float | bool] | None = None,
     ) -> Iterator[Image]:
-        """All images, page by page as the iterator proceeds; drafts are not among them.
+        """Yield all images except drafts, requesting pages as the iterator proceeds.
 
-        ``sort_order`` is ``asc`` or ``desc`` by upload; ``creator=""`` finds images without one. ``meta``
-        are up to five conditions on metadata: ``{"token": "x"}`` is equality, another operator stands in
-        the key: ``{"size[gte:number]": 10}``.
+        ``sort_order`` is ``asc`` or ``desc`` by upload; ``creator=""`` finds images without one. ``meta`` has
+        up to five conditions on metadata: ``{"token": "x"}`` is equality, another operator is part of the
+        key: ``{"size[gte:number]": 10}``.
         """
         conditions = dict(_condition(key, value) for key, value in (meta or {}).items())
-        query = {"per_page": str(per_page), **given({"sort_order": sort_order, "creator": creator})}
+        query = {"per_page": str(per_page), **without_none({"sort_order": sort_order, "creator": creator})}
+        max_bytes = max(MAX_JSON_BYTES, per_page * _MAX_LISTED_BYTES)
         seen: set[str] = set()
         token = ""
         while True:
             page = query | conditions | ({"continuation_token": token} if token else {})
-            images, token = self._call("GET", "images/v2", image_page, params=page)
+            images, token = self._call("GET", "images/v2", image_page, params=page, max_bytes=max_bytes)
             yield from images
             if not token:
                 return
             if token in seen:
-                raise CloudflareUnavailableError("Cloudflare's list of images goes round in a circle.")
+                raise CloudflareUnavailableError(
+                    "Cloudflare's list of images repeats itself: two pages have the same continuation token."
+                )
             seen.add(token)
 
-    # Permission for others
+    # Direct uploads
 
     def create_direct_upload(
         self,
@@ -170,7 +182,7 @@ class CloudflareImagesClient(AccountCalls):
         creator: str | None = None,
         expires_at: datetime | None = None,
     ) -> DirectUpload:
-        """Reserve an ID and get the address to which someone without a token may post one file.
+        """Reserve an ID and a URL to which one file may be uploaded without a token.
 
         ``expires_at`` is 2 minutes to 6 hours away, half an hour by default; without a time zone it is
         local time.
@@ -178,11 +190,17 @@ class CloudflareImagesClient(AccountCalls):
         fields = self._fields(image_id, metadata, require_signed_urls=require_signed_urls, creator=creator)
         if expires_at is not None:
             fields["expiry"] = expiry_text(expires_at)
-        # A lost answer leaves an empty draft behind; with an ID of ours that draft would be in the way.
+        # A lost response leaves an empty draft behind, and a repeated request would find the ID taken.
         path, repeatable = "images/v2/direct_upload", image_id is None
-        return self._call("POST", path, DirectUpload.from_json, fields=fields, repeatable=repeatable)
 
-    # How calls are made
+        def reserved(result: Any) -> DirectUpload:
+            reservation = DirectUpload.from_json(result)
+            check_id(reservation.id, asked=image_id)
+            return reservation
+
+        return self._call("POST", path, reserved, fields=fields, repeatable=repeatable)
+
+    # How requests are made
 
     def _fields(
         self, image_id: str | None, metadata: Mapping[str, Any] | None, **others: Any
@@ -192,49 +210,61 @@ class CloudflareImagesClient(AccountCalls):
             if others["require_signed_urls"]:
                 raise ImageRejectedError(
                     f"{image_id[:80]!r} cannot require signed URLs: Cloudflare gives private images no custom"
-                    " IDs. Leave image_id out, and keep the ID of the answer."
+                    " IDs. Leave image_id out, and keep the ID of the returned image."
                 )
         return image_fields(image_id=image_id, metadata=metadata, **others)
 
     def _create(self, fields: dict[str, str], file: FilePart | None) -> Image:
         image_id = fields.get("id")
-
-        def created(result: Any) -> Image:
-            image = Image.from_json(result)
-            if image_id not in (None, image.id):
-                raise ValueError("another image")
-            return image
-
         request = self._request("POST", "images/v1", fields=fields, file=file)
-        call = Call(request=request, read=created, repeatable=image_id is not None)
+        attempts = Attempts(request=request, read=_image(image_id), repeatable=image_id is not None)
         try:
-            return self._run(call)
+            return self._run(attempts)
         except ImageExistsError as error:
-            if image_id is None or not call.unclear:
+            if image_id is None or not attempts.unclear:
                 raise
             taken = error
-        return self._settle(image_id, json.loads(fields.get("metadata", "{}")), taken, call.began)
+        return self._confirm(image_id, json.loads(fields.get("metadata", "{}")), taken, attempts.started)
 
-    def _settle(self, image_id: str, metadata: Any, taken: ImageExistsError, began: float) -> Image:
-        """The ID is taken after an attempt whose answer was lost: by us, if it has what we sent."""
-        question = self._details(image_id)
-        question.began = began
+    def _confirm(self, image_id: str, metadata: Any, taken: ImageExistsError, started: float) -> Image:
+        """Return the image whose ID is taken after an attempt without a response, if it is this upload."""
+        attempts = self._details(image_id)
+        attempts.started = started
         try:
-            image = self._run(question)
-        except ImageNotFoundError:  # new images may flicker for minutes
+            image = self._run(attempts)
+        except ImageNotFoundError:  # for minutes, a new image may be found and then not
             image = None
         if image is None:
             raise CloudflareUnavailableError(
-                "Whether the upload succeeded is unclear: the ID is taken, but not to be found.",
+                "It is unclear whether the upload succeeded: the ID is taken, but the image is not found.",
                 request=taken.request,
             )
         if image.draft or image.metadata != metadata:
             raise taken
         return image
 
-    def _details(self, image_id: str) -> Call[Image]:
+    def _details(self, image_id: str) -> Attempts[Image]:
         request = self._request("GET", image_path(image_id))
-        return Call(request=request, read=Image.from_json, repeatable=True)
+        return Attempts(request=request, read=_image(image_id), repeatable=True)
+
+
+def _image(image_id: str | None) -> Callable[[Any], Image]:
+    """Return what reads an image from a response, and refuses one about another image than ``image_id``."""
+
+    def read(result: Any) -> Image:
+        image = Image.from_json(result)
+        check_id(image.id, asked=image_id)
+        return image
+
+    return read
+
+
+def _source_url(url: str) -> str:
+    try:
+        return ascii_url(url)
+    except ValueError:
+        pass
+    raise ImageRejectedError("The URL of the image is not a valid URL.")  # which may hold a password
 
 
 def _condition(key: str, value: str | float) -> tuple[str, str]:

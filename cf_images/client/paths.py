@@ -1,6 +1,6 @@
-"""IDs and variants' names as parts of API paths: one percent-encoded segment that cannot lead elsewhere.
+"""Image IDs and names as parts of API paths: one percent-encoded segment that cannot lead elsewhere.
 
-``DELETE …/images/v1/`` is not an image, ``…/v1/variants/public`` is the account's variant, and dots climb.
+``DELETE …/images/v1/`` is no image, ``…/v1/variants/public`` is the account's variant, and ``..`` goes up.
 """
 
 from __future__ import annotations
@@ -9,59 +9,56 @@ import re
 from urllib.parse import quote
 
 from cf_images.exceptions import ImageNotFoundError, InvalidNameError, InvalidVariantError
-
-_MAX_ID_LENGTH = 1024  # "Upload via custom path" (Cloudflare Images docs)
-# Below /images/v1/ these are no images: "Images" (Cloudflare API reference).
-_API_WORDS = frozenset({"variants", "keys", "stats", "batch_token", "config", "direct_upload"})
+from cf_images.images.names import MAX_ID_LENGTH, RESERVED_IDS
 
 _KEY_NAME = re.compile(r"[A-Za-z0-9]{1,20}")
 
 
 def image_path(image_id: str) -> str:
-    """Where an image is; ``ImageNotFoundError`` for an ID that none can have."""
-    flaw = _id_flaw(image_id)
-    if flaw:
-        raise ImageNotFoundError(flaw)
+    """Return the path of an image; raise ``ImageNotFoundError`` for an impossible ID."""
+    problem = _id_problem(image_id)
+    if problem:
+        raise ImageNotFoundError(problem)
     return f"images/v1/{quote(image_id, safe='')}"
 
 
 def check_new_id(image_id: str) -> None:
-    """``InvalidNameError`` for an ID under which an image could not be reached."""
-    flaw = _id_flaw(image_id)
-    if flaw:
-        raise InvalidNameError(flaw)
+    """Raise ``InvalidNameError`` for an ID under which an image could not be reached."""
+    problem = _id_problem(image_id)
+    if problem:
+        raise InvalidNameError(problem)
 
 
 def variant_path(name: str) -> str:
-    """Where a named variant is; ``InvalidVariantError`` for a name that none can have."""
+    """Return the path of a named variant; raise ``InvalidVariantError`` for an impossible name."""
     if not name or _leads_elsewhere(name):
-        raise InvalidVariantError(f"{name!r} is no variant's name: letters and digits.")
+        raise InvalidVariantError(f"{name!r} is not a valid variant name. Use letters and digits.")
     return f"images/v1/variants/{quote(name, safe='')}"
 
 
 def key_path(name: str) -> str:
-    """Where a signing key is; ``ValueError`` for a name that none can have ("Keys", API schema)."""
+    """Return the path of a signing key; raise ``ValueError`` for an impossible name ("Keys", API schema)."""
     if not _KEY_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no signing key's name: 1 to 20 letters and digits.")
+        raise ValueError(f"{name!r} is not a valid name of a signing key. Use 1 to 20 letters and digits.")
     return f"images/v1/keys/{name}"
 
 
-def _id_flaw(image_id: str) -> str:
-    """Why no image can have this ID, or a path with it would lead elsewhere."""
-    shown = repr(image_id if len(image_id) <= 80 else f"{image_id[:79]}…")
+def _id_problem(image_id: str) -> str:
+    """Return why no image can have this ID, or why a path with it would lead elsewhere."""
+    short = repr(image_id if len(image_id) <= 80 else f"{image_id[:79]}…")
     if not image_id:
-        return "The empty ID is no image's."
-    if image_id in _API_WORDS:
-        return f"{shown} is a word of Cloudflare's API and no image's ID."
-    if len(image_id) > _MAX_ID_LENGTH:
-        return f"{shown} has {len(image_id)} characters; an image's ID has at most {_MAX_ID_LENGTH}."
-    return f"{shown} is no image's ID." if _leads_elsewhere(image_id) else ""
+        return "An image ID cannot be empty."
+    if image_id in RESERVED_IDS:
+        return f"{short} is a reserved word of Cloudflare's API and cannot be an image ID."
+    if len(image_id) > MAX_ID_LENGTH:
+        return f"{short} has {len(image_id)} characters; an image ID has at most {MAX_ID_LENGTH}."
+    return f"{short} is not a valid image ID." if _leads_elsewhere(image_id) else ""
 
 
 def _leads_elsewhere(segment: str) -> bool:
-    """Dots climb up in a path even when they are percent-encoded; a lone surrogate cannot be encoded."""
+    """Return whether a server could read another path: dots go up even if percent-encoded."""
     try:
         segment.encode()
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # a lone surrogate
         return True
     return not {".", ".."}.isdisjoint(segment.split("/"))

@@ -1,4 +1,7 @@
-"""What the API answers with, as values; each ``from_json`` raises on what is not such an answer."""
+"""The results of the API as values; each ``from_json`` raises for a result that it cannot read.
+
+Each checks the types: IDs, counts and URLs go on into databases, pages and further requests.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from cf_images.images.names import MAX_ID_LENGTH
+
+_MAX_COUNT = 2**63 - 1
+_MAX_URL_LENGTH = 4096
+_MAX_CHOSEN_ID_LENGTH = 255  # what a database column holds; Cloudflare's own IDs are UUIDs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One hosted image. ``draft`` is an upload URL nobody has used yet; ``variants`` are delivery URLs."""
+    """One hosted image. A ``draft`` is an upload URL not used yet; ``variants`` are delivery URLs."""
 
     id: str
     filename: str | None = None
@@ -24,21 +33,21 @@ class Image:
     @classmethod
     def from_json(cls, result: Any) -> Image:
         return cls(
-            id=_text(result["id"]),
-            filename=result.get("filename"),
+            id=_id(result["id"]),
+            filename=_optional_text(result.get("filename")),
             uploaded_at=_moment(result.get("uploaded")),
-            require_signed_urls=bool(result.get("requireSignedURLs")),
-            # Requests call it metadata, answers meta; old ones metadata, too.
-            metadata=dict(result.get("meta") or result.get("metadata") or {}),
-            creator=result.get("creator"),
-            variants=tuple(result.get("variants") or ()),
-            draft=bool(result.get("draft")),
+            require_signed_urls=_flag(result.get("requireSignedURLs")),
+            # Requests call it metadata, responses meta; old responses metadata, too.
+            metadata=_object(result.get("meta") or result.get("metadata") or {}),
+            creator=_optional_text(result.get("creator")),
+            variants=tuple(map(_text, _list(result.get("variants") or []))),
+            draft=_flag(result.get("draft")),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """How many images the account has, and how many it has paid for."""
+    """The number of images of the account (``current``), and its quota (``allowed``)."""
 
     current: int
     allowed: int
@@ -46,7 +55,7 @@ class Stats:
     @classmethod
     def from_json(cls, result: Any) -> Stats:
         count = result["count"]
-        return cls(current=int(count["current"]), allowed=int(count["allowed"]))
+        return cls(current=_count(count["current"]), allowed=_count(count["allowed"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +70,21 @@ class Variant:
     def from_json(cls, variant: Any) -> Variant:
         return cls(
             id=_text(variant["id"]),
-            options=dict(variant.get("options") or {}),
-            never_require_signed_urls=bool(variant.get("neverRequireSignedURLs")),
+            options=_object(variant.get("options") or {}),
+            never_require_signed_urls=_flag(variant.get("neverRequireSignedURLs")),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectUpload:
-    """A reserved ID, and the address to which a file for it may be posted: a secret, not in ``repr``."""
+    """A reserved ID, and the URL to which its file may be uploaded: a secret, not in ``repr``."""
 
     id: str
     upload_url: str = field(repr=False)
 
     @classmethod
     def from_json(cls, result: Any) -> DirectUpload:
-        return cls(id=_text(result["id"]), upload_url=_text(result["uploadURL"]))
+        return cls(id=_id(result["id"]), upload_url=_url(result["uploadURL"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +96,7 @@ class BatchToken:
 
     @classmethod
     def from_json(cls, result: Any) -> BatchToken:
-        return cls(token=_text(result["token"]), expires_at=_moment(result.get("expiresAt")))
+        return cls(token=_ascii(result["token"]), expires_at=_moment(result.get("expiresAt")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,27 +121,46 @@ class Config:
 
     @classmethod
     def from_json(cls, result: Any) -> Config:
-        return cls(**{name: result.get(name) for name in cls.__slots__})
+        browser_ttl = result.get("browser_ttl")
+        return cls(
+            flexible_variants=_optional_flag(result.get("flexible_variants")),
+            browser_ttl=None if browser_ttl is None else _count(browser_ttl),
+            preserve_content_credentials=_optional_flag(result.get("preserve_content_credentials")),
+        )
 
 
 def signing_keys_of(result: Any) -> tuple[SigningKey, ...]:
-    """All signing keys, in Cloudflare's order."""
-    return tuple(SigningKey.from_json(key) for key in result["keys"])
+    """Return all signing keys, in Cloudflare's order."""
+    return tuple(SigningKey.from_json(key) for key in _list(result["keys"]))
 
 
 def image_page(result: Any) -> tuple[list[Image], str]:
-    """One page of a list, and the token of the next or ``""``."""
-    return [Image.from_json(image) for image in result["images"]], str(result.get("continuation_token") or "")
+    """Return one page of a list, and the token of the next page or ``""``."""
+    token = result.get("continuation_token")
+    return [Image.from_json(image) for image in _list(result["images"])], _text(token) if token else ""
 
 
 def variant_of(result: Any) -> Variant:
-    """The variant in an answer about one."""
+    """Return the variant in a response about one."""
     return Variant.from_json(result["variant"])
 
 
 def variants_of(result: Any) -> dict[str, Variant]:
-    """All variants by name, from the answer about all."""
-    return {name: Variant.from_json(variant) for name, variant in result["variants"].items()}
+    """Return the variants in a response about all of them, by name."""
+    return {name: Variant.from_json(variant) for name, variant in _object(result["variants"]).items()}
+
+
+def check_id(image_id: str, *, asked: str | None) -> None:
+    """Raise ``ValueError`` for another ID than the one of the request.
+
+    Where Cloudflare chooses the ID (``asked`` is ``None``), it must fit into a column of a database.
+    """
+    if asked is None:
+        is_right = len(image_id) <= _MAX_CHOSEN_ID_LENGTH and image_id.isprintable()
+    else:
+        is_right = image_id == asked
+    if not is_right:
+        raise ValueError("another image")
 
 
 def _text(value: Any) -> str:
@@ -141,8 +169,64 @@ def _text(value: Any) -> str:
     return value
 
 
+def _id(value: Any) -> str:
+    if len(_text(value)) > MAX_ID_LENGTH:
+        raise ValueError("not an image ID")
+    return str(value)
+
+
+def _ascii(value: Any) -> str:
+    """Return a text that may be in a header or a URL."""
+    if not _text(value).isascii() or not value.isprintable() or " " in value:
+        raise ValueError("a character that cannot be sent")
+    return str(value)
+
+
+def _url(value: Any) -> str:
+    if not _ascii(value).startswith(("https://", "http://")) or len(value) > _MAX_URL_LENGTH:
+        raise ValueError("not a URL")
+    return str(value)
+
+
+def _optional_text(value: Any) -> str | None:
+    """Return a text that was given by whoever uploaded the image, without the NUL that databases refuse."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _flag(value: Any) -> bool:
+    return _optional_flag(value) or False
+
+
+def _optional_flag(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError("not a boolean")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _MAX_COUNT:  # True is no number
+        raise ValueError("not a count")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("not a list")
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
 def _moment(value: Any) -> datetime | None:
-    """An RFC 3339 moment in UTC, nanoseconds cut to microseconds; ``None`` for anything else."""
+    """Return an RFC 3339 moment in UTC, cut to microseconds; ``None`` for anything else."""
     try:
         moment = datetime.fromisoformat(value)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 import respx
 import stamina
 
-from cf_images.client import DEFAULT_API_URL, CloudflareImagesClient, connection
+from cf_images.client import DEFAULT_API_URL, CloudflareImagesClient, pool
 
 from .hosts import Host, host
 
@@ -31,7 +31,7 @@ def _no_pauses() -> Iterator[None]:
         yield
 
 
-@cache
+@functools.cache
 def _trust(certificates: str | None, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     return make()
 
@@ -40,7 +40,12 @@ def _trust(certificates: str | None, make: Callable[[], ssl.SSLContext]) -> ssl.
 def _certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading them takes longer than most of these tests."""
     make = httpx.create_ssl_context
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda: _trust(os.environ.get("SSL_CERT_FILE"), make))
+
+    @functools.wraps(make)
+    def make_once() -> ssl.SSLContext:
+        return _trust(os.environ.get("SSL_CERT_FILE"), make)
+
+    monkeypatch.setattr(httpx, "create_ssl_context", make_once)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +62,7 @@ def client() -> CloudflareImagesClient:
 
 @pytest.fixture
 def cloudflare() -> Iterator[respx.MockRouter]:
-    """Cloudflare's API, mocked below httpx; routes are paths of the account."""
+    """Cloudflare's API, mocked in place of httpcore's pool; routes are paths of the account."""
     with respx.mock(
         base_url=f"{DEFAULT_API_URL}/accounts/{ACCOUNT}/images", assert_all_called=False
     ) as router:
@@ -67,15 +72,15 @@ def cloudflare() -> Iterator[respx.MockRouter]:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Host]]:
     """Start a server that behaves as told; all are closed after the test."""
-    connection.close()
+    pool.close()
     with ExitStack() as stack:
         yield lambda behavior, context=None: stack.enter_context(host(behavior, context))
-        connection.close()  # before the servers: their threads wait for the end of their connections
+        pool.close()  # before the servers: their threads wait for the end of their connections
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for ``localhost`` that nobody vouches for, with its key."""
+    """A certificate for ``localhost`` that no authority has signed, with its key."""
     if not (openssl := shutil.which("openssl")):
         pytest.skip("openssl is not installed")
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"

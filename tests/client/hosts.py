@@ -127,25 +127,25 @@ def header_lines(head: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def success(result: Any) -> bytes:
-    """An answer of the API: HTTP 200 and the envelope."""
-    return answer(200, json.dumps({"success": True, "errors": [], "messages": [], "result": result}))
+    """A response of the API: HTTP 200 and the envelope."""
+    return response(200, json.dumps({"success": True, "errors": [], "messages": [], "result": result}))
 
 
 def failure(status: int, code: int, message: str = "no") -> bytes:
     errors = [{"code": code, "message": message}]
-    return answer(status, json.dumps({"success": False, "errors": errors, "result": None}))
+    return response(status, json.dumps({"success": False, "errors": errors, "result": None}))
 
 
-def answer(status: int, body: str | bytes, content_type: str = "application/json", **headers: str) -> bytes:
+def response(status: int, body: str | bytes, content_type: str = "application/json", **headers: str) -> bytes:
     body = body.encode() if isinstance(body, str) else body
     lines = [f"HTTP/1.1 {status} Because", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def answering(*answers: bytes) -> Behavior:
-    """Answer requests in turn, the last answer for all further ones; connections are kept."""
-    waiting = list(answers)
+def responding(*responses: bytes) -> Behavior:
+    """Send the responses in turn, the last one for all further ones; connections are kept."""
+    waiting = list(responses)
 
     def behave(server: Host, connection: socket.socket) -> None:
         while server.read(connection):
@@ -155,7 +155,7 @@ def answering(*answers: bytes) -> Behavior:
 
 
 def trickling(data: bytes, *, at_once: int = 0) -> Behavior:
-    """Send ``at_once`` bytes of the answer, then one every twentieth of a second."""
+    """Send ``at_once`` bytes of the response, then one every twentieth of a second."""
 
     def behave(server: Host, connection: socket.socket) -> None:
         server.read(connection)
@@ -180,6 +180,6 @@ def reset(connection: socket.socket) -> None:
 
 
 def dead_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Each call: what it sends, and what it makes of the answer."""
+"""Each call: what it sends, and what it makes of the response."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 import respx
 
-from cf_images.client import BatchToken, CloudflareImagesClient, DirectUpload, Image, Stats, Variant
+from cf_images.client import BatchToken, CloudflareImagesClient, DirectUpload, Image, Stats, Variant, pool
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -46,7 +46,7 @@ def form(request: httpx.Request) -> dict[str, str]:
 
 
 def test_details_are_an_image(client: CloudflareImagesClient, cloudflare: respx.MockRouter) -> None:
-    answer = {
+    response = {
         "id": "one",
         "filename": "photo.jpg",
         "uploaded": "2024-04-20T09:51:09.559Z",
@@ -56,7 +56,7 @@ def test_details_are_an_image(client: CloudflareImagesClient, cloudflare: respx.
         "variants": ["https://imagedelivery.net/hash/one/public"],
         "draft": True,
     }
-    cloudflare.get("/v1/one").mock(return_value=success(answer))
+    cloudflare.get("/v1/one").mock(return_value=success(response))
     assert client.details("one") == Image(
         id="one",
         filename="photo.jpg",
@@ -128,7 +128,7 @@ def test_upload_url_is_a_form(client: CloudflareImagesClient, cloudflare: respx.
     )
     assert image == Image(id="a/b")
     assert form(sent(cloudflare)) == {
-        '"url"': "https://example.com/ü.jpg".encode().decode("latin-1"),
+        '"url"': "https://example.com/%C3%BC.jpg",
         '"requireSignedURLs"': "false",
         '"id"': "a/b",
         '"metadata"': '{"ä":[1,null]}'.encode().decode("latin-1"),
@@ -171,7 +171,7 @@ def test_list_images_does_not_go_round_in_circles(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter
 ) -> None:
     cloudflare.get("/v2").mock(return_value=success({"images": [{"id": "a"}], "continuation_token": "t"}))
-    with pytest.raises(CloudflareUnavailableError, match="circle"):
+    with pytest.raises(CloudflareUnavailableError, match="repeats itself"):
         list(client.list_images())
     assert len(cloudflare.calls) == 2
 
@@ -251,8 +251,8 @@ def test_a_direct_upload_never_sends_an_empty_form(
 def test_a_batch_token_has_its_nanoseconds_cut(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter
 ) -> None:
-    answer = {"token": "opaque", "expiresAt": "2026-01-01T00:00:00.123456789Z"}
-    cloudflare.get("/v1/batch_token").mock(return_value=success(answer))
+    response = {"token": "opaque", "expiresAt": "2026-01-01T00:00:00.123456789Z"}
+    cloudflare.get("/v1/batch_token").mock(return_value=success(response))
     moment = datetime(2026, 1, 1, 0, 0, 0, 123456, UTC)
     assert client.batch_token() == BatchToken(token="opaque", expires_at=moment)
 
@@ -279,10 +279,15 @@ def test_credentials_that_cannot_be_sent_are_refused_at_once(value: str) -> None
         CloudflareImagesClient(value, TOKEN)
 
 
-@pytest.mark.parametrize("using", ["httpx", "httpcore"])
-def test_respx_mocks_the_client_with_either_mocker(client: CloudflareImagesClient, using: str) -> None:
+@pytest.mark.parametrize("options", [{}, {"using": "httpcore"}], ids=["default", "httpcore"])
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"], ids=["direct", "proxy"])
+def test_respx_intercepts_requests(
+    client: CloudflareImagesClient, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    pool.close()
     url = f"https://api.cloudflare.com/client/v4/accounts/{ACCOUNT}/images/v1"
-    with respx.mock(using=using) as router:
+    with respx.mock(**options) as router:
         router.get(f"{url}/one").mock(return_value=success({"id": "one"}))
         router.get(f"{url}/one/blob").respond(200, content=b"bytes", content_type="image/png")
         router.get(f"{url}/two").mock(side_effect=httpx.ConnectError("down"))
@@ -290,3 +295,14 @@ def test_respx_mocks_the_client_with_either_mocker(client: CloudflareImagesClien
         assert client.download("one").read() == b"bytes"
         with pytest.raises(CloudflareUnavailableError, match="down"):
             client.details("two")
+    pool.close()
+
+
+def test_what_replaces_httpx_itself_intercepts_nothing_and_the_guard_says_so(
+    client: CloudflareImagesClient,
+) -> None:
+    with respx.mock(using="httpx", assert_all_called=False) as router:
+        route = router.get(url__regex=".*").mock(return_value=success({"id": "one"}))
+        with pytest.raises(pytest.fail.Exception, match="real Cloudflare account"):
+            client.details("one")
+    assert not route.called

@@ -12,18 +12,18 @@ from typing import Any
 import httpcore
 import pytest
 
-from cf_images.client import CloudflareImagesClient, connection
-from cf_images.client.connection import Deadline
+from cf_images.client import CloudflareImagesClient, streams
+from cf_images.client.streams import Deadline
 from cf_images.exceptions import CloudflareUnavailableError
 
 from .conftest import ACCOUNT, TOKEN
-from .hosts import PNG, Host, answer, silent, success, trickling
+from .hosts import PNG, Host, response, silent, success, trickling
 
 TIMEOUT = 0.4
 LONGER = 3.0  # where something has to happen first, also on a busy machine
 # What follows would take minutes without a deadline; pytest's own limit ends it then.
 HEADERS = b"HTTP/1.1 200 OK\r\nX-Padding: " + b"x" * 5000
-BODY = answer(200, b'{"success": true, "result": {"id": "' + b"x" * 5000)
+BODY = response(200, b'{"success": true, "result": {"id": "' + b"x" * 5000)
 BODY_BEGINS = BODY.index(b"\r\n\r\n") + 4
 
 
@@ -39,9 +39,9 @@ def deaf(server: Host, connection: socket.socket) -> None:
     [silent, trickling(HEADERS), trickling(BODY, at_once=BODY_BEGINS)],
     ids=["silent", "headers", "body"],
 )
-def test_a_slow_answer_is_cut_off(serve: Callable[..., Host], client_of: Any, behavior: Any) -> None:
+def test_a_slow_response_is_cut_off(serve: Callable[..., Host], client_of: Any, behavior: Any) -> None:
     client = client_of(serve(behavior), timeout=TIMEOUT, retry=False)
-    with pytest.raises(CloudflareUnavailableError, match=r"no complete answer within 0\.4 seconds"):
+    with pytest.raises(CloudflareUnavailableError, match=r"no complete response within 0\.4 seconds"):
         client.details("one")
 
 
@@ -50,23 +50,23 @@ def test_a_host_that_does_not_take_a_file_is_cut_off(
     serve: Callable[..., Host], client_of: Any, behavior: Any
 ) -> None:
     client = client_of(serve(behavior), timeout=TIMEOUT, retry=False)
-    with pytest.raises(CloudflareUnavailableError, match="no complete answer"):
+    with pytest.raises(CloudflareUnavailableError, match="no complete response"):
         client.upload(io.BytesIO(PNG + bytes(20_000_000)), image_id="one")
 
 
 def test_a_slow_download_is_cut_off(serve: Callable[..., Host], client_of: Any) -> None:
-    image = answer(200, PNG, "image/png")
+    image = response(200, PNG, "image/png")
     behavior = trickling(image, at_once=image.index(b"\r\n\r\n") + 10)
     with client_of(serve(behavior), timeout=LONGER).download("one") as download:
         assert next(download) == PNG[:6]
-        with pytest.raises(CloudflareUnavailableError, match="no complete answer"):
+        with pytest.raises(CloudflareUnavailableError, match="no complete response"):
             download.read()
 
 
 def test_a_slow_error_page_of_a_download_is_cut_off(serve: Callable[..., Host], client_of: Any) -> None:
-    page = answer(502, b"<html>" + b"x" * 5000, "text/html")
+    page = response(502, b"<html>" + b"x" * 5000, "text/html")
     client = client_of(serve(trickling(page, at_once=120)), timeout=TIMEOUT, retry=False)
-    with pytest.raises(CloudflareUnavailableError, match="no complete answer"):
+    with pytest.raises(CloudflareUnavailableError, match="no complete response"):
         client.download("one")
 
 
@@ -74,7 +74,7 @@ def test_the_deadline_holds_inside_tls(
     serve: Callable[..., Host], client_of: Any, server_tls: ssl.SSLContext
 ) -> None:
     server = serve(trickling(BODY, at_once=BODY_BEGINS), server_tls)
-    with pytest.raises(CloudflareUnavailableError, match="no complete answer"):
+    with pytest.raises(CloudflareUnavailableError, match="no complete response"):
         client_of(server, timeout=LONGER, retry=False).details("one")
     assert server.requests
 
@@ -84,11 +84,11 @@ def test_the_deadline_holds_for_the_tls_handshake(
 ) -> None:
     server = serve(silent)
     server.url = server.url.replace("http:", "https:")
-    with pytest.raises(CloudflareUnavailableError, match="no complete answer"):
+    with pytest.raises(CloudflareUnavailableError, match="no complete response"):
         client_of(server, timeout=TIMEOUT, retry=False).details("one")
 
 
-def test_an_answer_in_time_is_read_whole(serve: Callable[..., Host], client_of: Any) -> None:
+def test_a_response_in_time_is_read_whole(serve: Callable[..., Host], client_of: Any) -> None:
     reply = success({"id": "one"})
     behavior = trickling(reply, at_once=len(reply) - 4)
     assert client_of(serve(behavior), timeout=30).details("one").id == "one"
@@ -97,7 +97,7 @@ def test_an_answer_in_time_is_read_whole(serve: Callable[..., Host], client_of: 
 def test_the_callers_pauses_do_not_count(
     serve: Callable[..., Host], client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = answer(200, PNG * 1000, "image/png")
+    image = response(200, PNG * 1000, "image/png")
 
     def behave(server: Host, connection: socket.socket) -> None:
         server.read(connection)
@@ -114,13 +114,16 @@ def test_a_deadline_is_used_up_by_what_runs(monkeypatch: pytest.MonkeyPatch) -> 
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     deadline = Deadline(10)
+
+    def wait(left: float) -> float:
+        now[0] += 3
+        return left
+
     for left in (10, 7, 4, 1):
-        with deadline.running() as given:
-            assert given == left
-            now[0] += 3
+        assert deadline.run(wait) == left
         now[0] += 50
-    with pytest.raises(httpcore.TimeoutException), deadline.running():
-        pass
+    with pytest.raises(httpcore.TimeoutException):
+        deadline.run(wait)
     assert deadline == 10.0  # an ordinary timeout to whoever knows no better
 
 
@@ -133,13 +136,13 @@ def test_an_ordinary_timeout_is_passed_on(timeout: float | None) -> None:
             given.append(timeout)
             return b""
 
-    connection._DeadlineStream(Stream()).read(1, timeout)
+    streams.Stream(Stream()).read(1, timeout)
     assert given == [timeout]
 
 
 def addresses(monkeypatch: pytest.MonkeyPatch, *found: str) -> None:
-    """What the name service answers, whatever the name."""
-    monkeypatch.setattr(connection, "_addresses", lambda host, port: list(found))
+    """What the name service responses, whatever the name."""
+    monkeypatch.setattr(streams, "_addresses", lambda host, port: list(found))
 
 
 def test_an_address_that_refuses_gives_way_to_the_next(
@@ -155,12 +158,12 @@ def test_an_address_that_swallows_packets_gets_its_share_of_the_time(monkeypatch
 
     def connect(self: Any, host: str, port: int, timeout: float, *options: Any) -> Any:
         given.append((host, round(timeout)))
-        raise httpcore.ConnectTimeout("no answer")
+        raise httpcore.ConnectTimeout("no response")
 
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
     addresses(monkeypatch, "a", "b", "c")
     with pytest.raises(httpcore.ConnectTimeout):
-        connection._DeadlineBackend().connect_tcp("host", 443, timeout=Deadline(60))
+        streams.Backend("host").connect_tcp("host", 443, timeout=Deadline(60))
     assert given == [("a", 20), ("b", 30), ("c", 60)]
 
 
@@ -171,9 +174,9 @@ def test_a_name_that_no_host_can_have_is_unavailable(name: str) -> None:
         client.details("one")
 
 
-def test_a_name_without_an_address_is_unavailable(
-    client: CloudflareImagesClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_without_an_address_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = CloudflareImagesClient(ACCOUNT, TOKEN, api_url="https://nowhere.example/v4")
+
     def look_up(host: str, *args: Any, **options: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
 

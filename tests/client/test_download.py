@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import respx
 
-from cf_images.client import CloudflareImagesClient, Download, connection
+from cf_images.client import CloudflareImagesClient, Download, pool
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -19,14 +19,14 @@ from cf_images.exceptions import (
     ImageNotFoundError,
 )
 
-from .hosts import Host, answer, answering, failure, reset, success
+from .hosts import Host, failure, reset, responding, response, success
 
 BLOB = bytes(range(256)) * 4000
 
 
 def serving(server: Host, connection: socket.socket) -> None:
     while server.read(connection):
-        connection.sendall(answer(200, BLOB, "image/jpeg"))
+        connection.sendall(response(200, BLOB, "image/jpeg"))
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def test_chunks_are_the_whole(download: Download) -> None:
     assert download.read() == b""
 
 
-def test_pieces_of_any_size_are_the_whole(download: Download) -> None:
-    pieces = [download.read(size) for size in (0, 1, 100_000, 7, 65536)]
-    assert [len(piece) for piece in pieces] == [0, 1, 100_000, 7, 65536]
-    pieces += [next(download), download.read(3), *download]
-    assert b"".join(pieces) == BLOB
+def test_chunks_of_any_size_are_the_whole(download: Download) -> None:
+    chunks = [download.read(size) for size in (0, 1, 100_000, 7, 65536)]
+    assert [len(chunk) for chunk in chunks] == [0, 1, 100_000, 7, 65536]
+    chunks += [next(download), download.read(3), *download]
+    assert b"".join(chunks) == BLOB
     assert download.read(5) == b""
 
 
@@ -59,7 +59,7 @@ def test_what_is_left_is_read_at_once(download: Download) -> None:
     assert download.read(10) + download.read() == BLOB
 
 
-def test_a_last_piece_may_be_shorter(download: Download) -> None:
+def test_a_last_chunk_may_be_shorter(download: Download) -> None:
     assert len(download.read(len(BLOB) + 1)) == len(BLOB)
 
 
@@ -74,7 +74,7 @@ def test_a_missing_image_is_not_found_before_anything_is_read(
     serve: Callable[..., Host], client_of: Any
 ) -> None:
     with pytest.raises(ImageNotFoundError):
-        client_of(serve(answering(failure(404, 5404)))).download("one")
+        client_of(serve(responding(failure(404, 5404)))).download("one")
 
 
 @pytest.mark.parametrize(
@@ -83,20 +83,20 @@ def test_a_missing_image_is_not_found_before_anything_is_read(
         (failure(200, 5404), ImageNotFoundError),
         (failure(200, 10000), CredentialsRefusedError),
         (success({}), CloudflareUnavailableError),
-        (answer(200, "<title>Hello</title>", "text/html"), CloudflareUnavailableError),
-        (answer(200, "ERROR 5404: none", "text/plain; charset=utf-8"), ImageNotFoundError),
-        (answer(502, b"\x89PNG", "image/png"), CloudflareUnavailableError),
+        (response(200, "<title>Hello</title>", "text/html"), CloudflareUnavailableError),
+        (response(200, "ERROR 5404: none", "text/plain; charset=utf-8"), ImageNotFoundError),
+        (response(502, b"\x89PNG", "image/png"), CloudflareUnavailableError),
     ],
 )
 def test_a_success_that_is_no_image_is_an_error(
     serve: Callable[..., Host], client_of: Any, reply: bytes, expected: type[CloudflareImagesError]
 ) -> None:
     with pytest.raises(expected):
-        client_of(serve(answering(reply)), retry=False).download("one")
+        client_of(serve(responding(reply)), retry=False).download("one")
 
 
-def test_an_answer_before_the_stream_is_tried_again(serve: Callable[..., Host], client_of: Any) -> None:
-    server = serve(answering(answer(502, ""), answer(200, BLOB, "image/png")))
+def test_a_response_before_the_stream_is_tried_again(serve: Callable[..., Host], client_of: Any) -> None:
+    server = serve(responding(response(502, ""), response(200, BLOB, "image/png")))
     assert client_of(server).download("one").read() == BLOB
 
 
@@ -106,7 +106,7 @@ def test_a_body_cut_short_is_an_error_each_time_it_is_read(
 ) -> None:
     def behave(server: Host, connection: socket.socket) -> None:
         server.read(connection)
-        connection.sendall(answer(200, BLOB, "image/png")[:-5])
+        connection.sendall(response(200, BLOB, "image/png")[:-5])
         ending(connection)
 
     download = client_of(serve(behave)).download("one")
@@ -131,7 +131,7 @@ def test_an_empty_body_is_no_image_but_leaves_the_connection_whole(
     serve: Callable[..., Host], client_of: Any, head: str
 ) -> None:
     reply = f"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n{head}\r\n\r\n".encode()
-    server = serve(answering(reply, reply, success({"id": "one"})))
+    server = serve(responding(reply, reply, success({"id": "one"})))
     client = client_of(server)
     for _ in range(2):
         with client.download("one") as download, pytest.raises(CloudflareUnavailableError):
@@ -142,12 +142,12 @@ def test_an_empty_body_is_no_image_but_leaves_the_connection_whole(
 
 def test_a_body_of_unknown_length_is_read_to_its_end(serve: Callable[..., Host], client_of: Any) -> None:
     reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n2\r\n56\r\n0\r\n\r\n"
-    download = client_of(serve(answering(reply))).download("one")
+    download = client_of(serve(responding(reply))).download("one")
     assert (download.size, download.content_type, download.read()) == (None, "", b"123456")
 
 
-def test_a_compressed_answer_is_unpacked(serve: Callable[..., Host], client_of: Any) -> None:
-    server = serve(answering(answer(200, gzip.compress(BLOB), "image/svg+xml", Content_Encoding="gzip")))
+def test_a_compressed_response_is_unpacked(serve: Callable[..., Host], client_of: Any) -> None:
+    server = serve(responding(response(200, gzip.compress(BLOB), "image/svg+xml", Content_Encoding="gzip")))
     download = client_of(server).download("one")
     assert (download.size, download.read()) == (None, BLOB)
     assert b"Accept-Encoding: identity\r\n" in server.requests[0]
@@ -164,8 +164,7 @@ def test_a_download_closed_half_read_closes_its_connection(
         server.closing.wait(0.01)
     client.download("two").read()
     assert server.connections == 2
-    (transport,) = connection.process_client()._transports
-    assert len(transport._pool.connections) == 1
+    assert len(pool.process_pool()._connections) == 1
 
 
 def test_a_mocked_download_may_be_dropped_half_read(
@@ -178,7 +177,7 @@ def test_a_mocked_download_may_be_dropped_half_read(
 
 
 @pytest.mark.parametrize("in_a_cycle", [False, True])
-def test_a_download_dropped_half_read_is_collected_without_the_pools_lock(
+def test_a_download_dropped_half_read_is_collected_without_a_lock(
     serve: Callable[..., Host], client_of: Any, in_a_cycle: bool
 ) -> None:
     server = serve(serving)
@@ -187,10 +186,11 @@ def test_a_download_dropped_half_read_is_collected_without_the_pools_lock(
     holder[0].read(10)
     if in_a_cycle:
         holder.append(holder)
-    (transport,) = connection.process_client()._transports
-    with transport._pool._optional_thread_lock:  # as when garbage is collected in the midst of a request
+    busy = pool.process_pool().take(client._target.origin)
+    # As when garbage is collected in the middle of a request.
+    with pool._lock, busy._pool._optional_thread_lock:
         del holder
         gc.collect()
+    pool.process_pool().discard(busy)
     assert client.download("two").read() == BLOB
-    assert len(transport._pool.connections) == 1
-    assert not connection.process_client()._streams
+    assert len(pool.process_pool()._connections) == 1

@@ -13,7 +13,7 @@ from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import ImageNotFoundError, InvalidNameError, InvalidVariantError
 
 from .conftest import ACCOUNT
-from .hosts import PNG, Host, answering, success
+from .hosts import PNG, Host, responding, success
 
 UNREACHABLE = [
     "",
@@ -90,14 +90,14 @@ def test_a_name_that_no_variant_has_is_invalid(
 def test_an_id_is_one_segment_on_the_wire(
     serve: Callable[..., Host], client_of: Any, image_id: str, segment: str
 ) -> None:
-    server = serve(answering(success({"id": "x"})))
+    server = serve(responding(success({"id": image_id})))
     client_of(server).details(image_id)
     line = server.requests[0].partition(b"\r\n")[0].decode()
     assert line == f"GET /client/v4/accounts/{ACCOUNT}/images/v1/{segment} HTTP/1.1"
 
 
 def test_a_blob_and_a_variant_are_one_segment_on_the_wire(serve: Callable[..., Host], client_of: Any) -> None:
-    server = serve(answering(success({"variant": {"id": "x"}})))
+    server = serve(responding(success({"variant": {"id": "a/b"}})))
     client = client_of(server)
     client.variant("a/b")
     with pytest.raises(Exception, match="cannot be read"):

@@ -18,10 +18,10 @@ from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import InMemoryUploadedFile
 
 from cf_images.client import CloudflareImagesClient
-from cf_images.client.door import _Pieces
+from cf_images.client.multipart import FilePart, Form
 from cf_images.exceptions import CloudflareImagesError, ImageRejectedError
 
-from .hosts import PNG, Host, answering, failure, success
+from .hosts import PNG, Host, failure, responding, success
 from .test_api import form, sent
 from .test_api import success as api_success
 
@@ -134,8 +134,8 @@ def test_strange_file_names_are_made_harmless(
         (b"RIFF\x00\n\x00\x00WEBPVP8 ", "image/webp"),
         (b"\x00\x00\x00 ftypavif", "image/avif"),
         (b"\x00\x00\x00\x18ftypheic", "image/heic"),
-        (b"  \n<svg xmlns=", "image/svg+xml"),
-        (b'\xef\xbb\xbf<?xml version="1.0"?>', "image/svg+xml"),
+        (b'  \n<svg xmlns="http://www.w3.org/2000/svg"/>', "image/svg+xml"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?><svg/>', "image/svg+xml"),
     ],
 )
 def test_the_content_type_is_what_the_bytes_say(
@@ -262,7 +262,7 @@ def test_a_text_file_is_refused(client: CloudflareImagesClient, tmp_path: Path) 
 def test_a_file_that_changes_its_size_is_refused(
     serve: Callable[..., Host], client_of: Any, claims: int
 ) -> None:
-    server = serve(answering(success({"id": "x"})))
+    server = serve(responding(success({"id": "x"})))
     with pytest.raises(ImageRejectedError, match="changed"):
         client_of(server).upload(Fickle(PNG, claims=claims), image_id="x", content_type="image/png")
     assert not server.requests
@@ -271,7 +271,7 @@ def test_a_file_that_changes_its_size_is_refused(
 def test_the_error_of_a_broken_file_reaches_the_caller_and_carries_no_request(
     serve: Callable[..., Host], client_of: Any
 ) -> None:
-    server = serve(answering(success({"id": "x"})))
+    server = serve(responding(success({"id": "x"})))
     with pytest.raises(OSError, match="Input/output error") as caught:
         client_of(server).upload(Broken(PNG * 100), image_id="x", content_type="image/png")
     modules = {frame.frame.f_globals["__name__"].partition(".")[0] for frame in caught.traceback}
@@ -298,7 +298,7 @@ def test_a_file_that_is_unavailable_itself_is_read_again(
 
 
 @pytest.mark.parametrize(
-    ("metadata", "complaint"),
+    ("metadata", "problem"),
     [
         ({"a": "x" * 1017}, "1025 bytes"),
         ({"ä": "ü" * 600}, "1209 bytes"),
@@ -308,9 +308,9 @@ def test_a_file_that_is_unavailable_itself_is_read_again(
     ],
 )
 def test_metadata_that_cloudflare_would_refuse_is_not_sent(
-    client: CloudflareImagesClient, accepting: respx.MockRouter, metadata: dict[str, Any], complaint: str
+    client: CloudflareImagesClient, accepting: respx.MockRouter, metadata: dict[str, Any], problem: str
 ) -> None:
-    with pytest.raises(ImageRejectedError, match=complaint):
+    with pytest.raises(ImageRejectedError, match=problem):
         client.upload(io.BytesIO(PNG), metadata=metadata)
     assert not accepting.calls
 
@@ -339,7 +339,7 @@ def test_an_upload_url_needs_no_token(client: CloudflareImagesClient, cloudflare
 
 
 def test_an_upload_url_is_on_the_wire_as_given(serve: Callable[..., Host], client_of: Any) -> None:
-    server = serve(answering(success({"id": "a/b"})))
+    server = serve(responding(success({"id": "a/b"})))
     client_of(server).upload_direct(f"{server.url}/hash/a%2Fb%25?x=%2F", io.BytesIO(PNG))
     assert server.requests[0].startswith(b"POST /hash/a%2Fb%25?x=%2F HTTP/1.1\r\nHost: localhost:")
 
@@ -380,9 +380,13 @@ def test_an_upload_of_ten_megabytes_needs_little_memory(
     assert peak < 2 * MIB
 
 
-def test_a_form_is_sent_in_few_pieces() -> None:
-    parts = [b"--boundary", b"name", b"value", bytes(65536), bytes(65536), b"--", bytes(1000), b"--"]
-    assert [len(piece) for piece in _Pieces(parts)] == [19 + 65536, 65536, 1004]
+@pytest.mark.parametrize(("size", "chunks"), [(0, 1), (50_000, 1), (65_536, 2), (131_072, 3), (150_000, 3)])
+def test_a_form_is_sent_in_few_chunks_of_known_size(size: int, chunks: int) -> None:
+    file = FilePart(io.BytesIO(bytes(size)), filename="x.png", content_type="image/png")
+    form = Form({"id": "one", "creator": "me"}, file)
+    sent = list(form)
+    assert len(sent) == chunks
+    assert sum(map(len, sent)) == form.size
 
 
 def test_a_refusal_in_the_middle_of_an_upload_is_read(serve: Callable[..., Host], client_of: Any) -> None:

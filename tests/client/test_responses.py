@@ -1,4 +1,4 @@
-"""What each answer means: code first, then status; JSON, text and HTML alike."""
+"""What each response means: code first, then status; JSON, text and HTML alike."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def envelope(*errors: dict[str, Any], **others: Any) -> dict[str, Any]:
     return {"success": False, "errors": list(errors), "messages": [], "result": None, **others}
 
 
-def error_from(cloudflare: respx.MockRouter, status: int, **answer: Any) -> CloudflareImagesError:
-    cloudflare.get("/v1/one").mock(return_value=httpx.Response(status, **answer))
+def error_from(cloudflare: respx.MockRouter, status: int, **response: Any) -> CloudflareImagesError:
+    cloudflare.get("/v1/one").mock(return_value=httpx.Response(status, **response))
     with pytest.raises(CloudflareImagesError) as caught:
         CloudflareImagesClient("0123456789abcdef0123456789abcdef", "token", retry=False).details("one")
     return caught.value
@@ -93,7 +93,7 @@ def test_the_code_decides_wherever_it_stands(
     cloudflare: respx.MockRouter, status: int, code: int, expected: type[CloudflareImagesError], form: str
 ) -> None:
     prefixed = f"ERROR {code}: No luck"
-    answers: dict[str, dict[str, Any]] = {
+    responses: dict[str, dict[str, Any]] = {
         "json": {"json": envelope({"code": code, "message": "No luck"})},
         "prefixed json": {"json": envelope({"code": code, "message": prefixed})},
         "unknown code in json": {"json": envelope({"code": 1000, "message": prefixed})},
@@ -102,9 +102,10 @@ def test_the_code_decides_wherever_it_stands(
         },
         "text": {"text": f"{prefixed}\n"},
     }
-    error = error_from(cloudflare, status, **answers[form])
+    error = error_from(cloudflare, status, **responses[form])
     assert type(error) is expected
-    assert (error.code, error.status, error.message) == (code, status, "No luck")
+    message = "No luck" if status != 200 else f"Cloudflare responded with error code {code}."
+    assert (error.code, error.status, error.message) == (code, status, message)
 
 
 @pytest.mark.parametrize(("status", "expected"), STATUSES)
@@ -114,7 +115,7 @@ def test_the_code_decides_wherever_it_stands(
 def test_the_status_decides_without_a_code_we_know(
     cloudflare: respx.MockRouter, status: int, expected: type[CloudflareImagesError], form: str
 ) -> None:
-    answers: dict[str, dict[str, Any]] = {
+    responses: dict[str, dict[str, Any]] = {
         "unknown code": {"json": envelope({"code": 1234, "message": "New"})},
         "no errors": {"json": {"success": False}},
         "odd errors": {"json": {"success": False, "errors": [None, "5404", {"code": "x"}]}},
@@ -124,7 +125,7 @@ def test_the_status_decides_without_a_code_we_know(
         "cut": {"content": json.dumps({"success": True, "result": {"id": "one"}})[:-5]},
         "list": {"json": [1, 2]},
     }
-    error = error_from(cloudflare, status, **answers[form])
+    error = error_from(cloudflare, status, **responses[form])
     assert type(error) is expected
     assert error.status == status
     assert error.message
@@ -160,10 +161,10 @@ def test_json_nested_too_deeply_is_unreadable(cloudflare: respx.MockRouter) -> N
             "Cloudflare answered with a web page: 502 Bad Gateway",
         ),
         ("<p>Hello</p>", "Cloudflare answered with a web page: <p>Hello</p>"),
-        ("", "Cloudflare's answer is empty."),
+        ("", "Cloudflare's response is empty."),
         ("  so\n\tso ", "so so"),
         ("x" * 1000, "x" * 299 + "…"),
-        ('{"a": 1}', "Cloudflare's answer cannot be read."),
+        ('{"a": 1}', "Cloudflare's response cannot be read."),
     ],
 )
 def test_the_message_shows_what_came(cloudflare: respx.MockRouter, body: str, shown: str) -> None:
@@ -177,7 +178,7 @@ def test_an_error_shows_the_evidence(cloudflare: respx.MockRouter) -> None:
 
 def test_a_redirect_is_an_error_and_not_followed(cloudflare: respx.MockRouter) -> None:
     error = error_from(cloudflare, 302, headers={"Location": "https://elsewhere.example/"}, html="<p>Moved")
-    assert error.message == "Cloudflare answered with a redirect: is api_url right?"
+    assert error.message == "Cloudflare answered with a redirect. Check api_url."
 
 
 @pytest.mark.parametrize(

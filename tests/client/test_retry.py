@@ -1,4 +1,4 @@
-"""What is tried again, and when; and how an answer that was lost is settled."""
+"""What is tried again, and when; and how a lost response is confirmed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import respx
 import stamina
 import tenacity.nap
 
-from cf_images.client import DEFAULT_API_URL, CloudflareImagesClient, calls
+from cf_images.client import DEFAULT_API_URL, CloudflareImagesClient, retry
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -24,7 +24,7 @@ from cf_images.exceptions import (
 )
 
 from .conftest import ACCOUNT, TOKEN
-from .hosts import PNG, Host, answering, dead_port, reset, success
+from .hosts import PNG, Host, dead_port, reset, responding, success
 from .test_api import success as api_success
 
 UNCLEAR = [
@@ -83,8 +83,8 @@ ANY_RESULT = {
 }
 
 
-def answers(cloudflare: respx.MockRouter, *sides: Any) -> None:
-    """Answer all requests in turn, whatever they are."""
+def respond(cloudflare: respx.MockRouter, *sides: Any) -> None:
+    """Respond to all requests in turn, whatever they are."""
     respx_route = cloudflare.route(url__regex=".*")
     respx_route.mock(side_effect=list(sides))
 
@@ -94,7 +94,7 @@ def answers(cloudflare: respx.MockRouter, *sides: Any) -> None:
 def test_what_does_no_harm_twice_is_tried_again(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, call: Call, failure: Any
 ) -> None:
-    answers(cloudflare, failure, failure, api_success(ANY_RESULT))
+    respond(cloudflare, failure, failure, api_success(ANY_RESULT))
     call(client)
     assert len(cloudflare.calls) == 3
 
@@ -104,7 +104,7 @@ def test_what_does_no_harm_twice_is_tried_again(
 def test_what_may_have_been_done_is_not_done_twice(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, call: Call, failure: Any
 ) -> None:
-    answers(cloudflare, failure, api_success(ANY_RESULT))
+    respond(cloudflare, failure, api_success(ANY_RESULT))
     with pytest.raises(CloudflareUnavailableError):
         call(client)
     assert len(cloudflare.calls) == 1
@@ -115,7 +115,7 @@ def test_what_may_have_been_done_is_not_done_twice(
 def test_what_was_surely_not_done_is_tried_again(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, call: Call, failure: Any
 ) -> None:
-    answers(cloudflare, failure, api_success(ANY_RESULT))
+    respond(cloudflare, failure, api_success(ANY_RESULT))
     call(client)
     assert len(cloudflare.calls) == 2
 
@@ -123,7 +123,7 @@ def test_what_was_surely_not_done_is_tried_again(
 def test_after_an_unclear_attempt_even_a_rate_limit_ends_what_may_be_done_once(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter
 ) -> None:
-    answers(cloudflare, NOT_DONE[0], UNCLEAR[0], api_success(ANY_RESULT))
+    respond(cloudflare, NOT_DONE[0], UNCLEAR[0], api_success(ANY_RESULT))
     with pytest.raises(CloudflareUnavailableError):
         upload(client)
     assert len(cloudflare.calls) == 2
@@ -133,7 +133,7 @@ def test_after_an_unclear_attempt_even_a_rate_limit_ends_what_may_be_done_once(
 def test_what_will_not_get_better_is_not_tried_again(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, status: int
 ) -> None:
-    answers(cloudflare, httpx.Response(status), api_success(ANY_RESULT))
+    respond(cloudflare, httpx.Response(status), api_success(ANY_RESULT))
     with pytest.raises(CloudflareImagesError):
         client.details("one")
     assert len(cloudflare.calls) == 1
@@ -157,7 +157,7 @@ def test_without_retry_there_is_one_attempt(cloudflare: respx.MockRouter) -> Non
 def test_a_rate_limit_that_does_not_end_soon_is_raised_at_once(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, header: dict[str, str]
 ) -> None:
-    answers(cloudflare, httpx.Response(429, headers=header), api_success(ANY_RESULT))
+    respond(cloudflare, httpx.Response(429, headers=header), api_success(ANY_RESULT))
     with pytest.raises(RateLimitedError):
         client.details("one")
     assert len(cloudflare.calls) == 1
@@ -172,7 +172,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         state.pauses.append(seconds)
         state.now += seconds
 
-    monkeypatch.setattr(calls, "time", SimpleNamespace(monotonic=lambda: state.now))
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: state.now))
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=sleep))
     with stamina.set_testing(False):
         yield state
@@ -182,7 +182,7 @@ def test_a_retry_begins_after_what_cloudflare_asks_for(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, clock: SimpleNamespace
 ) -> None:
     limited = [httpx.Response(429, headers={"Retry-After": str(seconds)}) for seconds in (7, 3, 1)]
-    answers(cloudflare, *limited)
+    respond(cloudflare, *limited)
     with pytest.raises(RateLimitedError):
         client.details("one")
     assert clock.pauses == [7.0, 3.0]
@@ -206,7 +206,7 @@ def test_no_retry_begins_later_than_ten_seconds_after_the_call(
     assert began[-1] <= 10
 
 
-def test_settling_a_lost_answer_begins_no_later(
+def test_confirming_a_lost_response_begins_no_later(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, clock: SimpleNamespace
 ) -> None:
     replies = [httpx.Response(502), EXISTS, httpx.Response(502)]
@@ -235,10 +235,10 @@ def test_our_own_pauses_are_short_and_grow(
 
 
 @pytest.mark.parametrize("failure", UNCLEAR, ids=str)
-def test_a_lost_answer_is_settled_by_asking(
+def test_a_lost_response_is_confirmed_by_asking(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, failure: Any
 ) -> None:
-    answers(cloudflare, failure, EXISTS, api_success(ONE))
+    respond(cloudflare, failure, EXISTS, api_success(ONE))
     image = upload(client, image_id="one", metadata={"token": "t", "n": (1,)})
     assert image.metadata == ONE["meta"]
     assert [call.request.method for call in cloudflare.calls] == ["POST", "POST", "GET"]
@@ -249,10 +249,10 @@ def test_a_lost_answer_is_settled_by_asking(
     [ONE | {"meta": {"token": "other"}}, ONE | {"meta": {}}, ONE | {"draft": True}],
     ids=["another token", "none", "a draft"],
 )
-def test_another_image_under_the_id_is_not_ours(
+def test_another_image_under_the_id_is_not_this_upload(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, found: Any
 ) -> None:
-    answers(cloudflare, UNCLEAR[0], EXISTS, api_success(found))
+    respond(cloudflare, UNCLEAR[0], EXISTS, api_success(found))
     with pytest.raises(ImageExistsError):
         upload(client, image_id="one", metadata={"token": "t", "n": [1]})
 
@@ -261,22 +261,22 @@ def test_another_image_under_the_id_is_not_ours(
 def test_an_id_taken_before_us_is_taken(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, failure: Any
 ) -> None:
-    answers(cloudflare, *filter(None, [failure]), EXISTS)
+    respond(cloudflare, *filter(None, [failure]), EXISTS)
     with pytest.raises(ImageExistsError):
         upload(client, image_id="one")
 
 
 def test_without_retry_a_taken_id_is_left_to_the_caller(cloudflare: respx.MockRouter) -> None:
-    answers(cloudflare, EXISTS)
+    respond(cloudflare, EXISTS)
     with pytest.raises(ImageExistsError):
         upload(CloudflareImagesClient(ACCOUNT, TOKEN, retry=False), image_id="one")
 
 
 @pytest.mark.parametrize("asked", [[MISSING], [httpx.Response(502)] * 4], ids=["404", "502"])
-def test_what_cannot_be_settled_is_unclear_and_not_a_failure(
+def test_what_cannot_be_confirmed_is_unclear_and_not_a_failure(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, asked: list[httpx.Response]
 ) -> None:
-    answers(cloudflare, UNCLEAR[0], EXISTS, *asked)
+    respond(cloudflare, UNCLEAR[0], EXISTS, *asked)
     with pytest.raises(CloudflareUnavailableError):
         upload(client, image_id="one")
 
@@ -284,7 +284,7 @@ def test_what_cannot_be_settled_is_unclear_and_not_a_failure(
 def test_a_deletion_that_an_earlier_attempt_did_is_done(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter
 ) -> None:
-    answers(cloudflare, UNCLEAR[0], MISSING)
+    respond(cloudflare, UNCLEAR[0], MISSING)
     client.delete("one")
     assert len(cloudflare.calls) == 2
 
@@ -293,7 +293,7 @@ def test_a_deletion_that_an_earlier_attempt_did_is_done(
 def test_a_deletion_of_what_was_never_there_is_not_found(
     client: CloudflareImagesClient, cloudflare: respx.MockRouter, failure: Any
 ) -> None:
-    answers(cloudflare, *filter(None, [failure]), MISSING)
+    respond(cloudflare, *filter(None, [failure]), MISSING)
     with pytest.raises(ImageNotFoundError):
         client.delete("one")
 
@@ -347,7 +347,7 @@ def test_an_html_page_from_the_edge_is_tried_again(serve: Callable[..., Host], c
 
 
 def test_a_rejection_is_final(serve: Callable[..., Host], client_of: Any) -> None:
-    server = serve(answering(b"HTTP/1.1 400 Bad\r\nContent-Length: 20\r\n\r\nERROR 5400: bad file"))
+    server = serve(responding(b"HTTP/1.1 400 Bad\r\nContent-Length: 20\r\n\r\nERROR 5400: bad file"))
     with pytest.raises(ImageRejectedError, match="bad file"):
         upload(client_of(server), image_id="one")
     assert len(server.requests) == 1
