@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cf_images.exceptions import RenderingError
-from cf_images.options import Transform, Trim
+from cf_images.variants import Transform, Trim
+from cf_images.variants.options import MAX_DPR, MAX_SIDE
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 
-# Cloudflare documents 2 as the maximum, renders up to 3, and warns above.
-MAX_DPR = 3
-# Cloudflare Images, "Limits": largest dimension of an image that is not AVIF.
-MAX_SIDE = 12_000
+# Cloudflare Images, "Limits": the area of an image.
+MAX_PIXELS = 100_000_000
 
 # From the two ratios target/source to the factor that the whole image is scaled by.
 _SCALES: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
@@ -35,7 +34,7 @@ _CENTER = (0.5, 0.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What becomes of a source, step by step; sizes in pixels, and before rotation but for ``output``.
+    """The steps from a source to a rendition; sizes in pixels, before rotation except for ``output``.
 
     ``kept`` is cut out (``None``: all of it), scaled to ``scaled``, of which ``region`` with its ``size``
     remains, in the middle of ``canvas``. ``region`` is left, top, right, bottom in shares from 0 to 1, so
@@ -50,8 +49,8 @@ class Plan:
     output: Size
 
 
-def refuse_size(reason: str) -> RenderingError:
-    """Build Cloudflare's error 9413: area, enlargement or empty size beyond its limits."""
+def size_error(reason: str) -> RenderingError:
+    """Return Cloudflare's error 9413: area, enlargement or empty size beyond its limits."""
     return RenderingError(reason, status=403, code=9413)
 
 
@@ -66,17 +65,17 @@ def trimmed(source: Size, trim: Trim, *, dpr: float) -> Box:
     if trim.height is not None:
         bottom = min(bottom, top + max(1, _rounded(trim.height * factor)))
     if left >= right or top >= bottom:
-        raise refuse_size(f"trim leaves nothing of the {width}x{height} image")
+        raise size_error(f"trim leaves nothing of the {width}x{height} image")
     return left, top, right, bottom
 
 
 def plan(source: Size, transform: Transform, *, kept: Box | None, max_pixels: int) -> Plan:
-    """Plan a rendering of what trimming ``kept``; ``RenderingError`` 9413 when the result is too large."""
+    """Plan a rendering of the ``kept`` box; raise ``RenderingError`` 9413 if the result is too large."""
     if kept:
         source = kept[2] - kept[0], kept[3] - kept[1]
     scaled, size, canvas = _fitted(source, transform)
     if max(canvas) > MAX_SIDE or canvas[0] * canvas[1] > max_pixels:
-        raise refuse_size(
+        raise size_error(
             f"{canvas[0]}x{canvas[1]} is too large: the limit is {MAX_SIDE} pixels a side"
             f" and {max_pixels} in all"
         )

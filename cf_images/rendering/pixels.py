@@ -1,4 +1,4 @@
-"""What a plan and the options do to the pixels of one frame, in the order of Cloudflare's pipeline."""
+"""Apply a plan and the options to the pixels of one frame, in the order of Cloudflare's pipeline."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
-from cf_images.options import Transform
-from cf_images.options.table import Color
 from cf_images.rendering.geometry import Box, Plan, Size
+from cf_images.variants import Transform
+from cf_images.variants.values import Color
 
 _WHITE: Color = (255, 255, 255, 255)
 # Flips, and turns: Cloudflare's are clockwise, Pillow's counterclockwise.
@@ -25,7 +25,7 @@ _BORDER_TOLERANCE = 12
 
 
 def border_free(frame: Image.Image) -> Box:
-    """Return the box inside the border that has the top left pixel's color, or all when there is none."""
+    """Return the box inside the border in the top left pixel's color; all of the image if there is none."""
     corner = frame.getpixel((0, 0))
     difference = ImageChops.difference(frame, Image.new(frame.mode, frame.size, corner))
     distinct = difference.point(lambda value: 255 if value > _BORDER_TOLERANCE else 0)
@@ -33,17 +33,17 @@ def border_free(frame: Image.Image) -> Box:
 
 
 def apply(frame: Image.Image, plan: Plan, transform: Transform) -> Image.Image:
-    """Return the frame, RGB or RGBA, as the plan and the options want it."""
+    """Return the frame, RGB or RGBA, after the plan and the options."""
     if plan.kept:
         frame = _cut(frame, plan.kept)
     frame = _resize(frame, plan)
-    # Seen with Cloudflare: contrast leaves the color of the padding alone, brightness and blur do not.
+    # Observed at Cloudflare: contrast leaves the color of the padding alone, brightness and blur do not.
     if transform.contrast not in (0, 1):
         frame = _map_colors(frame, lambda value: (value - 127.5) * transform.contrast + 127.5)
     frame = _on_background(frame, plan.canvas, transform)
-    for wanted in (transform.flip, transform.rotate):
-        if wanted in _TRANSPOSES:
-            frame = frame.transpose(_TRANSPOSES[wanted])
+    for turn in (transform.flip, transform.rotate):
+        if turn in _TRANSPOSES:
+            frame = frame.transpose(_TRANSPOSES[turn])
     if transform.brightness not in (0, 1):
         frame = _map_colors(frame, lambda value: value * transform.brightness)
     if transform.gamma not in (0, 1):
@@ -82,14 +82,14 @@ def _on_background(frame: Image.Image, canvas: Size, transform: Transform) -> Im
 
 
 def _map_colors(frame: Image.Image, change: Callable[[float], float]) -> Image.Image:
-    """Send each color channel through a table; alpha stays."""
+    """Map each color channel through a table; leave alpha unchanged."""
     table = [round(min(255, max(0, change(value)))) for value in range(256)]
     alpha = list(range(256)) if frame.mode == "RGBA" else []
     return frame.point(table * 3 + alpha)
 
 
 def _filter(frame: Image.Image, kernel: ImageFilter.MultibandFilter) -> Image.Image:
-    """Filter premultiplied colors, so that what is transparent does not bleed."""
+    """Filter premultiplied colors, so that transparent pixels do not bleed."""
     if frame.mode == "RGB":
         return frame.filter(kernel)
     return frame.convert("RGBa").filter(kernel).convert("RGBA")

@@ -1,4 +1,4 @@
-"""What was uploaded: its format, its limits, and its frames as upright sRGB pixels."""
+"""An uploaded image: its format, its limits, and its frames as upright sRGB pixels."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from PIL import (
 )
 
 from cf_images.exceptions import CloudflareImagesError, RenderingError
-from cf_images.rendering.geometry import Size, refuse_size
+from cf_images.rendering.geometry import Size, size_error
 
 AVIF, GIF, HEIC, JPEG, PNG, SVG, WEBP = (
     f"image/{subtype}" for subtype in ("avif", "gif", "heic", "jpeg", "png", "svg+xml", "webp")
 )
 _SIGNATURES = {b"\xff\xd8\xff": JPEG, b"\x89PNG\r\n\x1a\n": PNG, b"GIF87a": GIF, b"GIF89a": GIF}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-# The classes and not Image.open(): that one tries every format Pillow knows, takes a photo with a second
-# picture inside for an animation, and warns about sizes that are judged here.
+# The classes and not Image.open(), which tries every format of Pillow, takes a photo with a second picture
+# inside for an animation, and warns about sizes that this module checks.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     AVIF: AvifImagePlugin.AvifImageFile,
     GIF: GifImagePlugin.GifImageFile,
@@ -38,7 +38,7 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     WEBP: WebPImagePlugin.WebPImageFile,
 }
 _ORIENTATION = ExifTags.Base.Orientation
-# EXIF's orientation (TIFF 6.0, tag 274) to what turns the image upright.
+# What turns the image upright, by EXIF's orientation (TIFF 6.0, tag 274).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,30 +49,32 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SRGB = ImageCms.createProfile("sRGB")
+# Where time is limited, more blocks, chunks or segments are not read: 10 MB of GIF have 40,000 sub-blocks.
+MAX_PARTS = 60_000
 # A JPEG segment holds 65,533 bytes; larger EXIF cannot be written back.
 _MAX_EXIF = 65_533
-# How many times finer than the result a JPEG is decoded: the rest of the reduction is Lanczos'.
-_OVERSAMPLING = 2
+# How many times larger than the result a JPEG is decoded; Lanczos does the rest of the reduction.
+OVERSAMPLING = 2
 
 
 @contextmanager
-def refusing_damage() -> Iterator[None]:
-    """Turn whatever Pillow raises on damaged or hostile bytes into ``RenderingError``."""
+def rendering_errors() -> Iterator[None]:
+    """Raise ``RenderingError`` for whatever Pillow raises on damaged or hostile bytes."""
     try:
         yield
     except CloudflareImagesError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise refuse_size(f"the image is too large: {error}") from error
+        raise size_error(f"the image is too large: {error}") from error
     except Exception as error:  # Pillow raises almost every built-in exception
         raise RenderingError(f"the image cannot be rendered: {error}", status=422, code=9516) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """An opened image of which only the head was read; ``size`` is that of the upright image.
+    """An opened image of which only the head has been read; ``size`` is that of the upright image.
 
-    ``plays`` is how often an animation of several ``frames`` runs, 0 for without end.
+    ``plays`` is how often an animation runs, 0 for endlessly.
     """
 
     kind: str
@@ -82,12 +84,12 @@ class Source:
     frames: int
     plays: int
 
-    def first(self, *, at_least: Size | None = None) -> Image.Image:
-        """Decode the first frame; a JPEG may come smaller, but larger than ``at_least``."""
+    def first(self, *, at_least: Size | None = None, oversampling: int = OVERSAMPLING) -> Image.Image:
+        """Decode the first frame; a JPEG may be decoded smaller, but ``oversampling`` times ``at_least``."""
         self.image.seek(0)
         if at_least:
             width, height = at_least[::-1] if self.orientation >= 5 else at_least
-            self.image.draft(None, (width * _OVERSAMPLING, height * _OVERSAMPLING))
+            self.image.draft(None, (width * oversampling, height * oversampling))
         return self._upright()
 
     def animation(self) -> Iterator[tuple[Image.Image, int]]:
@@ -106,7 +108,7 @@ class Source:
             for tag in set(exif) - {ExifTags.Base.Copyright} if policy == "copyright" else {_ORIENTATION}:
                 exif.pop(tag, None)
             kept = exif.tobytes() if exif else b""
-        except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and is not worth an image
+        except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and the image matters more
             return b""
         return kept if len(kept) <= _MAX_EXIF else b""
 
@@ -120,7 +122,7 @@ class Source:
 
 
 def sniff(data: bytes) -> str:
-    """Return the media type that the first bytes tell; ``RenderingError`` 9412 when it is none of ours."""
+    """Return the media type by the first bytes; raise ``RenderingError`` 9412 for an unsupported one."""
     for signature, kind in _SIGNATURES.items():
         if data.startswith(signature):
             return kind
@@ -137,18 +139,23 @@ def sniff(data: bytes) -> str:
     raise _unsupported("this is not a JPEG, PNG, GIF, WebP, AVIF, HEIC or SVG image")
 
 
-def open_source(data: bytes, kind: str, *, max_pixels: int) -> Source:
-    """Read the head of a bitmap and refuse it when it is too large to be decoded."""
+def open_source(data: bytes, kind: str, *, max_pixels: int, max_frames: int | None = None) -> Source:
+    """Read the head of a bitmap; raise ``RenderingError`` if it is too large to decode.
+
+    With ``max_frames``, further frames are not counted, and no pixel is decoded whatever the format.
+    """
     if kind == GIF:
-        size, frames = _walk_gif(data)
-        # Above its own limit Pillow warns about a GIF while reading it: refused before it sees one.
+        size, frames = _walk_gif(data, max_frames)
+        # Above its own limit Pillow warns about a GIF while reading it, so check first.
         _check_area(size, min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels))
         image = _decode(data, kind)
     else:
         image = _decode(data, kind)
         size, frames = image.size, getattr(image, "n_frames", 1) if kind == WEBP else 1
         _check_area(size, max_pixels)
-    orientation = _orientation(image)
+    # Pillow decodes a PNG to find EXIF behind the pixels.
+    only_head = max_frames is not None and kind == PNG and "exif" not in image.info
+    orientation = 1 if only_head else _orientation(image)
     return Source(
         kind=kind,
         image=image,
@@ -174,22 +181,21 @@ def _decode(data: bytes, kind: str) -> ImageFile.ImageFile:
 
 def _check_area(size: Size, max_pixels: int) -> None:
     if size[0] * size[1] > max_pixels:
-        raise refuse_size(f"{size[0]}x{size[1]} is too large: the limit is {max_pixels} pixels in all")
+        raise size_error(f"{size[0]}x{size[1]} is too large: the limit is {max_pixels} pixels in all")
 
 
-def _walk_gif(data: bytes) -> tuple[Size, int]:
-    """Return the canvas that holds every frame, and how many there are, without decoding one (GIF89a)."""
+def _walk_gif(data: bytes, max_frames: int | None) -> tuple[Size, int]:
+    """Return the canvas that holds every frame, and the number of frames, without decoding (GIF89a)."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    position = 13 + _color_table(flags)
+    blocks = _GifBlocks(data, 13 + _color_table(flags), limit=None if max_frames is None else MAX_PARTS)
     frames = 0
-    while position < len(data) and data[position] != 0x3B:  # the trailer
-        block, position = data[position], position + 1
+    while (block := blocks.next()) and frames != max_frames:
         if block == 0x21:  # an extension: one byte of label
-            position = _after_sub_blocks(data, position + 1)
+            blocks.skip(1)
         elif block == 0x2C:  # an image: nine bytes of descriptor, colors, one byte of code size
-            left, top, across, down, flags = struct.unpack_from("<4HB", data, position)
+            left, top, across, down, flags = struct.unpack_from("<4HB", data, blocks.position)
             width, height = max(width, left + across), max(height, top + down)
-            position = _after_sub_blocks(data, position + 9 + _color_table(flags) + 1)
+            blocks.skip(9 + _color_table(flags) + 1)
             frames += 1
     return (width, height), frames
 
@@ -198,14 +204,43 @@ def _color_table(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _after_sub_blocks(data: bytes, position: int) -> int:
-    while position < len(data) and data[position]:
-        position += data[position] + 1
-    return position + 1
+@dataclass(slots=True)
+class _GifBlocks:
+    """The blocks of a GIF from a position on; ``limit`` is how many, sub-blocks included, are read."""
+
+    data: bytes
+    position: int
+    limit: int | None
+    _number: int = 0
+
+    def next(self) -> int:
+        """Return the label of the next block and step behind it; 0 for the trailer, and at the end."""
+        self._count()
+        label = self.data[self.position] if self.position < len(self.data) else 0x3B
+        self.position += 1
+        return 0 if label == 0x3B else label or 0xFF
+
+    def skip(self, length: int) -> None:
+        """Step over so many bytes, and over the sub-blocks that follow."""
+        self.position += length
+        while self.position < len(self.data) and self.data[self.position]:
+            self._count()
+            self.position += self.data[self.position] + 1
+        self.position += 1
+
+    def _count(self) -> None:
+        self._number += 1
+        if self.limit is not None and self._number > self.limit:
+            raise too_many_parts(self.limit)
+
+
+def too_many_parts(limit: int) -> RenderingError:
+    """Return the error for a file that is made to be slow."""
+    return RenderingError(f"the image has more than {limit:,} parts", status=422, code=9516)
 
 
 def _plays(image: ImageFile.ImageFile) -> int:
-    """Return how often the animation runs; a GIF says how often it is repeated, a WebP how often shown."""
+    """Return how often the animation runs; a GIF has the number of repetitions, a WebP that of runs."""
     loop: int | None = image.info.get("loop")
     if image.format != "GIF":
         return loop or 0
@@ -223,7 +258,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _srgb(image: Image.Image) -> Image.Image:
-    """Copy as RGB or, when a pixel is transparent, RGBA; the color profile applied, metadata dropped."""
+    """Copy as RGB, or RGBA if a pixel is transparent; apply the color profile, drop metadata."""
     profile = image.info.get("icc_profile")
     if image.mode == "I;16":
         image = _eight_bits(image)
@@ -250,7 +285,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert to RGB; a profile that is damaged or made for other channels is ignored."""
+    """Convert to RGB; ignore a profile that is damaged or for other channels."""
     if profile:
         try:
             converted = ImageCms.profileToProfile(

@@ -53,7 +53,7 @@ EVERYTHING = Transform.parse(
 @pytest.mark.parametrize(
     "junk", [b"", b"\0", b"junk", b"<html>", b"BM" + b"\0" * 60, b"II*\0" + b"\0" * 60, MP4]
 )
-def test_what_is_no_image_of_ours_is_error_9412(junk: bytes) -> None:
+def test_an_unsupported_format_is_error_9412(junk: bytes) -> None:
     with pytest.raises(RenderingError) as caught:
         render(junk, Transform())
     assert (caught.value.code, caught.value.status) == (9412, 415)
