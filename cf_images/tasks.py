@@ -1,8 +1,8 @@
-"""Where huey's autodiscovery finds our tasks; empty for everybody else who looks into ``tasks.py``."""
+"""The module that huey's autodiscovery imports; it has tasks only where huey is the queue."""
 
 from __future__ import annotations
 
-from cf_images.background import bell
+from cf_images.background import queue_notifier
 
-if bell.uses_huey():
-    from cf_images.background import huey_bell  # noqa: F401  # huey connects when it is imported
+if queue_notifier.uses_huey():
+    from cf_images.background import huey_tasks  # noqa: F401  # huey connects when it is imported

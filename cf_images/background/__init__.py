@@ -1,65 +1,70 @@
-"""Background uploads: what ``save()`` has accepted reaches Cloudflare, exactly once, whatever fails.
+"""Background uploads: what ``save()`` accepted reaches Cloudflare exactly once, whatever fails.
 
 ::
 
-    staging ──▶ a row, and its bytes beside it ──▶ bell ──▶ worker ──▶ settling
-                            ▲                        ▲
-                            └──── sweeper, each minute, for what is still due
+    enqueue ──▶ a row, and its bytes in chunks ──▶ notify ──▶ worker ──▶ operations ──▶ outcomes
+                            ▲                                   ▲
+                            └── the sweep, each minute, for rows that are still due
 
-The row is the truth; a queue message only rings and may be lost, doubled or late. A worker takes a row
-with one conditional ``UPDATE`` and holds a lease; whatever it writes afterwards is fenced by that lease
-(``claims``). The ID is chosen before the first byte is sent, so that a repetition is harmless, and every
-unclear answer is settled by asking (``asking``). What fails for no fault of the image is tried again
-without end; what is refused for good keeps its bytes until somebody decides.
+Messages only wake workers; the database row is the source of truth. A message may be lost, doubled or late. A
+worker claims a row with one conditional ``UPDATE`` and holds a lease; the lease fences whatever it writes
+afterwards (``leases``). The image ID is chosen before the first byte is sent, so that repeating a request is
+harmless, and every unclear response is resolved by asking Cloudflare (``confirm``). What fails for a reason
+outside of the image is retried without end; a rejected image keeps its bytes until a person decides.
 """
 
-from cf_images.background.held import (
-    doomed_names,
+from cf_images.background.enqueue import delete, enqueue_file, enqueue_url, upload_from_file, upload_from_url
+from cf_images.background.maintenance import prune, retry
+from cf_images.background.pending import is_assumed_pending, is_pending
+from cf_images.background.queue_notifier import is_inline, notify
+from cf_images.background.reporting import PausedAccount, Status, status
+from cf_images.background.rows import (
+    database,
+    deleting_names,
     find,
     has_row,
-    is_doomed,
+    is_deleting,
     open_pending,
+    pending_names,
     pending_size,
     remote_id,
-    waiting_names,
 )
-from cf_images.background.incoming import upload_from_file, upload_from_url
-from cf_images.background.repairs import prune, retry
-from cf_images.background.reporting import GateStatus, Status, status
-from cf_images.background.staging import discard, stage
-from cf_images.background.undelivered import is_undelivered, is_young
-from cf_images.waiting import waiting_address
 
 __all__ = [
-    "GateStatus",
+    "PausedAccount",
     "Status",
-    "deliver",
-    "discard",
-    "doomed_names",
+    "database",
+    "delete",
+    "deleting_names",
+    "enqueue_file",
+    "enqueue_url",
     "find",
     "has_row",
-    "is_doomed",
-    "is_undelivered",
-    "is_young",
+    "is_assumed_pending",
+    "is_deleting",
+    "is_pending",
     "open_pending",
+    "pending_names",
     "pending_size",
+    "process",
     "prune",
     "remote_id",
     "retry",
-    "stage",
     "status",
     "upload_from_file",
     "upload_from_url",
-    "waiting_address",
-    "waiting_names",
 ]
 
 
-def deliver(hint: int | None = None) -> int:
-    """Deliver the row ``hint`` if it is due, then others: up to ten rows or five seconds.
+def process(hint: int | None = None) -> int:
+    """Process the row ``hint`` if it is due, then others: up to ten rows or five seconds. Return their
+    number.
 
-    Returns how many were tried. What a queue other than huey calls in its worker.
+    A queue other than huey calls this in its worker. Notifies the queue again when more is due.
     """
     from cf_images.background import worker  # httpx, only where something is sent
 
-    return worker.deliver(hint)
+    done = worker.process(hint)
+    if done.more_due and not is_inline():
+        notify()
+    return done.rows

@@ -1,73 +1,68 @@
-"""How background uploads are doing, in figures: for a metrics endpoint, a health check, a person."""
+"""The state of background uploads in figures: for a metrics endpoint, a health check, a person."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Min
 from django.utils import timezone
 
-from cf_images.background.database import gates, uploads
-from cf_images.background.targets import stranded, targets
+from cf_images.background.destinations import destinations, unknown_storages
+from cf_images.background.rows import breakers, uploads
 from cf_images.models import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateStatus:
-    """A gate that is shut, and the storages behind it."""
+class PausedAccount:
+    """An account whose circuit breaker is open, and the storages that use it."""
 
     aliases: tuple[str, ...]
-    closed_until: datetime
+    paused_until: datetime
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Rows by state; the age of the oldest that is still on its way; gates that are shut.
+    """Rows by state; the age of the oldest pending one; paused accounts.
 
-    ``stranded`` are aliases that rows wait for and that are not in the settings.
+    ``unknown_storages`` are aliases that rows name and that cannot be used.
     """
 
     pending: int
     stored: int
     rejected: int
-    doomed: int
+    deleting: int
     oldest_pending_age: timedelta | None
-    gates: tuple[GateStatus, ...]
-    stranded: tuple[str, ...]
+    paused: tuple[PausedAccount, ...]
+    unknown_storages: tuple[str, ...]
 
 
 def status() -> Status:
-    """The figures as they are now: four queries."""
+    """Return the figures as they are now: four queries."""
     counts = {row["state"]: row["count"] for row in uploads().values("state").annotate(count=Count("pk"))}
     oldest = uploads().filter(state=State.PENDING).aggregate(oldest=Min("created_at"))["oldest"]
     return Status(
         pending=counts.get(State.PENDING, 0),
         stored=counts.get(State.STORED, 0),
         rejected=counts.get(State.REJECTED, 0),
-        doomed=counts.get(State.DOOMED, 0),
+        deleting=counts.get(State.DELETING, 0),
         oldest_pending_age=timezone.now() - oldest if oldest else None,
-        gates=tuple(_shut(_aliases_by_account())),
-        stranded=tuple(stranded()),
+        paused=tuple(_paused()),
+        unknown_storages=tuple(unknown_storages()),
     )
 
 
-def _shut(aliases: Mapping[str, list[str]]) -> list[GateStatus]:
+def _paused() -> list[PausedAccount]:
+    aliases: dict[str, list[str]] = {}
+    for alias, destination in destinations().items():
+        aliases.setdefault(destination.account_key, []).append(alias)
     return [
-        GateStatus(
-            aliases=tuple(aliases.get(gate.account_id, ())),
-            closed_until=gate.closed_until,
-            reason=gate.reason,
+        PausedAccount(
+            aliases=tuple(aliases.get(breaker.account_key, ())),
+            paused_until=breaker.paused_until,
+            reason=breaker.reason,
         )
-        for gate in gates().exclude(closed_until=None)
-        if gate.closed_until
+        for breaker in breakers().exclude(paused_until=None)
+        if breaker.paused_until
     ]
-
-
-def _aliases_by_account() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for alias, target in targets().items():
-        found.setdefault(target.account_id, []).append(alias)
-    return found

@@ -7,45 +7,45 @@ from datetime import timedelta
 
 # One attempt may hold its row for three requests of a minute each.
 LEASE = timedelta(seconds=180)
-REQUEST = 60.0  # seconds, the total deadline of one request
+REQUEST_SECONDS = 60.0  # the total deadline of one request
 
 FIRST_PAUSE = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(hours=1)
+MAX_PAUSE = timedelta(hours=1)
 
 # A worker whose clock is behind the web server's must take a new row for due.
 CLOCK_SKEW = timedelta(minutes=1)
 
-# What a worker takes besides the row it was rung for.
-MOST_ROWS = 10
-LONGEST_RUN = 5.0  # seconds
+# The limits of one run of a worker.
+MAX_ROWS = 10
+MAX_RUN_SECONDS = 5.0
 
-RING = 5.0  # seconds that ringing may take
+NOTIFY_SECONDS = 5.0  # the time that a queue has to accept a message
 
-# A fresh ID is "not found" at times: a second answer, this much later, counts.
+# A fresh ID is "not found" at times. A second response, this much later, counts.
 SECOND_DELETE = timedelta(minutes=5)
 
-# Cloudflare refuses more than six hours by its own clock ("Direct creator upload" in its documentation);
-# ours may be ahead.
+# Cloudflare refuses more than six hours by its own clock ("Direct creator upload" in its documentation); this
+# machine's may be ahead.
 RESERVATION = timedelta(hours=5)
-RESERVATION_MARGIN = timedelta(minutes=5)  # before its end, so that the last POST has had its answer
+RESERVATION_MARGIN = timedelta(minutes=5)  # before its end, so that the last POST has had its response
 
-# Cloudflare may still be fetching the URL of an attempt that we have no answer of.
+# Cloudflare may still be fetching the URL of an attempt without a response.
 FETCHED_BY_CLOUDFLARE = timedelta(minutes=2)
 
-GATE_RATE_LIMITED = timedelta(seconds=60)  # without a Retry-After
-GATE_SHORTEST_RETRY_AFTER = timedelta(seconds=1)  # "0", or a date that is past, must not make a hot loop
-GATE_LONGEST_RETRY_AFTER = timedelta(seconds=600)
-GATE_REFUSED = timedelta(minutes=5)
-GATE_FAILURES = 5  # unclear answers in a row that close it
-GATE_UNCLEAR = timedelta(seconds=15)  # doubled with each failed probe
-GATE_LONGEST_UNCLEAR = timedelta(seconds=120)
+BREAKER_RATE_LIMITED = timedelta(seconds=60)  # without a Retry-After
+BREAKER_MIN_RETRY_AFTER = timedelta(seconds=1)  # "0", or a date in the past, must not make a hot loop
+BREAKER_MAX_RETRY_AFTER = timedelta(seconds=600)
+BREAKER_CREDENTIALS = timedelta(minutes=5)
+BREAKER_FAILURES = 5  # unclear responses in a row that open it
+BREAKER_UNCLEAR = timedelta(seconds=15)  # doubled with each failed probe
+BREAKER_MAX_UNCLEAR = timedelta(seconds=120)
 
-# url(): so long a new image is served by us without asking; so often the names still here are read.
-YOUNG = 60  # seconds
-REFRESH = 10.0  # seconds
+# url(): a new image is served by this site for so long without a query; pending names are read this often.
+ASSUME_PENDING_SECONDS = 60
+REFRESH_SECONDS = 10.0
 
 
 def pause(attempts: int) -> timedelta:
-    """How long to wait after so many attempts: doubling, and spread so that rows do not march in step."""
-    longest: timedelta = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts, 20))
+    """Return the pause after so many attempts: doubling, and random so that rows do not march in step."""
+    longest: timedelta = min(MAX_PAUSE, FIRST_PAUSE * 2 ** min(attempts, 20))
     return longest * random.uniform(0.5, 1)  # noqa: S311  # no secret

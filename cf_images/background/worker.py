@@ -1,17 +1,20 @@
-"""Take rows that are due, try each once, and write down what came of it."""
+"""Claim rows that are due, try each once, and write down the outcome."""
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cf_images.background import bell, doomed, gate, local, private, public, settling, timing
-from cf_images.background.claims import Claim, LeaseLostError, candidates, claim
-from cf_images.background.dimensions import learned
-from cf_images.background.targets import Target, targets
+from cf_images.accounts import Account
+from cf_images.background import circuit_breaker, operations, outcomes, timing
+from cf_images.background.circuit_breaker import Admission
+from cf_images.background.destinations import Destination, destinations, report, unknown_storages
+from cf_images.background.fetch import FetchError
+from cf_images.background.leases import Claim, LeaseLostError, candidates, claim, due
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -23,97 +26,134 @@ from cf_images.models import State
 
 logger = logging.getLogger("cf_images.background")
 
+_MAX_MESSAGES = 100  # a minute; a worker that stops with more to do sends another
 
-def deliver(hint: int | None = None) -> int:
-    """Work on the row ``hint`` if it is due, then on others: up to ten rows or five seconds.
 
-    Returns the number of rows tried. Rings for somebody else when it stops with more to do.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """The number of rows that were tried, and whether more may be due."""
+
+    rows: int
+    more_due: bool
+
+
+def process(hint: int | None = None) -> Processed:
+    """Process the row ``hint`` if it is due, then others: up to ten rows or five seconds.
+
+    The caller notifies the queue where more is due.
     """
-    done, began = 0, time.monotonic()
-    if hint is not None and deliver_one(hint):
-        done += 1
-    while done < timing.MOST_ROWS and time.monotonic() - began < timing.LONGEST_RUN:
-        if not deliver_one():
-            return done
-        done += 1
-    if not bell.rings_inline():
-        bell.ring()
-    return done
+    rows, began = 0, time.monotonic()
+    if hint is not None and process_one(hint):
+        rows += 1
+    while rows < timing.MAX_ROWS and time.monotonic() - began < timing.MAX_RUN_SECONDS:
+        if not process_one():
+            return Processed(rows=rows, more_due=False)
+        rows += 1
+    return Processed(rows=rows, more_due=True)
 
 
-def deliver_one(hint: int | None = None) -> bool:
-    """Try one row that is due (that of ``hint``); ``False`` when there is none, or none may be tried now."""
-    usable = targets()
-    shut = gate.shut_accounts()
-    open_aliases = [alias for alias, target in usable.items() if target.account_id not in shut]
-    passages: dict[str, gate.Passage | None] = {}
+def process_one(hint: int | None = None) -> bool:
+    """Try one row that is due (that of ``hint``); return ``False`` when there is none, or its account is
+    paused.
+    """
+    usable = destinations()
+    paused = circuit_breaker.paused_accounts()
+    open_aliases = [alias for alias, found in usable.items() if found.account_key not in paused]
+    admissions: dict[str, Admission | None] = {}
     for row in candidates(open_aliases, hint):
-        target = usable[row.storage]
-        account = target.account_id
-        if account not in passages:
-            passages[account] = gate.passage(account)
-        passage = passages[account]
-        if passage and (taken := claim(row.pk)):
-            _try(taken, target, passage)
+        destination = usable[row.storage]
+        key = destination.account_key
+        if key not in admissions:
+            admissions[key] = circuit_breaker.admit(key)
+        admission = admissions[key]
+        if admission and (claimed := claim(row.pk)):
+            _try(claimed, destination, admission)
             return True
     return False
 
 
-def _try(taken: Claim, target: Target, passage: gate.Passage) -> None:
+def messages_due() -> int:
+    """Return how many messages the sweep sends: one for every ten rows that are due."""
+    for alias in unknown_storages():
+        report(alias, "it is not in STORAGES")
+    rows = due()[: _MAX_MESSAGES * timing.MAX_ROWS].count()
+    return -(-rows // timing.MAX_ROWS)
+
+
+def _try(claimed: Claim, destination: Destination, admission: Admission) -> None:
     try:
-        _try_or_put_off(taken, target, passage)
+        _try_or_retry_later(claimed, destination, admission)
     except LeaseLostError:
-        logger.info("Another worker has taken over %s.", taken.upload.name)
+        logger.info("Another worker has taken over %s.", claimed.upload.name)
 
 
-def _try_or_put_off(taken: Claim, target: Target, passage: gate.Passage) -> None:
+def _try_or_retry_later(claimed: Claim, destination: Destination, admission: Admission) -> None:
     try:
-        if target.is_cloudflare:
-            _try_cloudflare(taken, target, passage)
+        if destination.account:
+            _try_at_cloudflare(claimed, destination.account, admission)
         else:
-            local.work(taken, target.storage)
+            _try_locally(claimed, destination)
     except LeaseLostError:
         raise
     except Exception as error:
-        # A row that nobody foresaw must neither come back at once nor keep the others waiting. First the
-        # row: where the lease is lost, as the bytes are that another worker has delivered, nothing is wrong.
-        settling.later(taken, error)
-        logger.exception("Unexpected, the image is tried again later: %s", taken.upload.name)
+        # An unforeseen failure must neither come back at once nor keep the other rows from being processed.
+        # First the row: where the lease is lost (another worker has stored the image), nothing is wrong.
+        outcomes.retry_later(claimed, error)
+        logger.exception("Unexpected error; the image is tried again later: %s", claimed.upload.name)
 
 
-def _try_cloudflare(taken: Claim, target: Target, passage: gate.Passage) -> None:
-    """One attempt, and what its answer means for the row and for the gate."""
+def _try_at_cloudflare(claimed: Claim, account: Account, admission: Admission) -> None:
+    """Make one attempt, and apply its result to the row and to the circuit breaker."""
     try:
-        _attempt(taken, target)
+        _attempt(claimed, account)
     except RateLimitedError as error:
-        gate.rate_limited(passage, retry_after=error.retry_after)
-        settling.postponed(taken, error)
+        circuit_breaker.rate_limited(admission, retry_after=error.retry_after)
+        outcomes.retry_when_resumed(claimed, error)
     except (CredentialsRefusedError, ImproperlyConfigured) as error:
-        gate.refused(passage, _reason(error))
-        settling.postponed(taken, error)
+        circuit_breaker.credentials_refused(admission, _reason(error))
+        outcomes.retry_when_resumed(claimed, error)
     except CloudflareUnavailableError as error:
-        gate.unclear(passage, _reason(error))
-        settling.later(taken, error, at_least=_shortest_pause(taken))
+        circuit_breaker.failed(admission, _reason(error))
+        outcomes.retry_later(claimed, error, at_least=_min_pause(claimed))
     except CloudflareImagesError as error:
-        gate.answered(passage)
-        settle = settling.rejected if _is_final(error) else settling.refused
-        settle(taken, error)
+        circuit_breaker.responded(admission)
+        if _is_final(error):
+            outcomes.rejected(claimed, error)
+        else:
+            outcomes.unknown_error(claimed, error)
     else:
-        gate.answered(passage)
+        circuit_breaker.responded(admission)
 
 
-def _attempt(taken: Claim, target: Target) -> None:
-    row = taken.upload
-    # The lease must outlast the request, whatever the settings give a visitor's.
-    client = target.storage.make_client(  # type: ignore[attr-defined]  # is_cloudflare
-        retry=False, longest=timing.REQUEST
-    )
-    if row.state == State.DOOMED:
-        if doomed.delete(taken, client):
-            settling.gone(taken)
+def _attempt(claimed: Claim, account: Account) -> None:
+    # The lease must outlast the request, whatever timeout the settings give to visitors.
+    client = account.client(retry=False, max_timeout=timing.REQUEST_SECONDS)
+    if claimed.upload.state == State.DELETING:
+        once_more_at = operations.delete(claimed, client)
+        if once_more_at is None:
+            outcomes.deleted(claimed)
+        else:
+            outcomes.delete_once_more(claimed, at=once_more_at)
         return
-    image = (private if row.require_signed_urls else public).upload(taken, client)
-    settling.stored(taken, remote_id=image.id, **learned(taken, client, image.id))
+    image = operations.upload(claimed, client)
+    columns = operations.missing_columns(claimed, client, image.id)
+    outcomes.stored(claimed, remote_id=image.id, **columns)
+
+
+def _try_locally(claimed: Claim, destination: Destination) -> None:
+    row = claimed.upload
+    if row.state == State.DELETING:
+        destination.storage.delete(row.name)
+        outcomes.deleted(claimed)
+        return
+    try:
+        info = operations.fetch_for_local_files(claimed, destination.storage)
+    except FetchError as error:
+        outcomes.retry_later(claimed, error)
+    except ImageRejectedError as error:
+        outcomes.rejected(claimed, error)
+    else:
+        outcomes.stored(claimed, remote_id=row.name, **operations.columns_of(info))
 
 
 def _is_final(error: CloudflareImagesError) -> bool:
@@ -121,10 +161,10 @@ def _is_final(error: CloudflareImagesError) -> bool:
     return isinstance(error, ImageRejectedError) and (error.code is not None or error.status != 415)
 
 
-def _shortest_pause(taken: Claim) -> timedelta:
-    row = taken.upload
-    nameless = row.require_signed_urls and row.source_url
-    return timing.FETCHED_BY_CLOUDFLARE if nameless else timedelta(0)
+def _min_pause(claimed: Claim) -> timedelta:
+    row = claimed.upload
+    has_no_id = row.require_signed_urls and row.source_url
+    return timing.FETCHED_BY_CLOUDFLARE if has_no_id else timedelta(0)
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A background storage at the emulator, and nobody who rings: tests say when a worker comes."""
+"""A background storage at the emulator and no queue: a test says when a worker runs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from cf_images.background import undelivered, upload_from_file
-from cf_images.background.worker import deliver_one
+from cf_images.background import pending, upload_from_file
+from cf_images.background.worker import process_one
 from cf_images.models import Upload
-from tests.background.scripted import Said, scripted
+from tests.background.scripted_server import Response, serve_script
 from tests.pictures import picture
 
 ALIAS = "cloudflare_images"
 
 
-def deliver_to(settings: Any, emulator: Any, alias: str = ALIAS, **options: Any) -> None:
-    """Let the background storage ``alias`` speak to ``emulator``, with ``options`` besides."""
+def use_background_storage(settings: Any, emulator: Any, alias: str = ALIAS, **options: Any) -> None:
+    """Make ``alias`` a background storage at ``emulator``; ``options`` override its options."""
     given = {
         "account_id": emulator.account_id,
         "api_token": emulator.api_token,
@@ -56,44 +56,44 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
-    """Nothing remembered from the test before."""
-    undelivered.forget_all()
+    """Forget the pending names of the previous test."""
+    pending.clear_cache()
     yield
-    undelivered.forget_all()
+    pending.clear_cache()
 
 
 @pytest.fixture
 def cloudflare(cf_images_emulator: Any, settings: Any) -> Any:
     """An empty emulator behind the background storage ``cloudflare_images``, and no queue."""
-    deliver_to(settings, cf_images_emulator)
+    use_background_storage(settings, cf_images_emulator)
     settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "none"}
     return cf_images_emulator
 
 
 @pytest.fixture
 def accept(cloudflare: Any) -> Callable[..., Upload]:
-    """Accept an image for the background; gives its row."""
+    """Return a function that accepts an image for the background and returns its row."""
 
-    def accepted(body: bytes | None = None, **options: Any) -> Upload:
+    def accept_image(body: bytes | None = None, **options: Any) -> Upload:
         file = io.BytesIO(body or picture())
         name = upload_from_file(file, **{"filename": "jane.png", "upload_to": "avatars/", **options})
         return Upload.objects.get(name=name)
 
-    return accepted
+    return accept_image
 
 
 def work() -> int:
-    """Let a worker do all that is due; how many rows it tried."""
+    """Let a worker process all rows that are due; return how many it tried."""
     tried = 0
-    while deliver_one():
+    while process_one():
         tried += 1
-        assert tried < 1000, "a row comes back at once: this loops"
+        assert tried < 1000, "a row is due again at once: this loops"
     return tried
 
 
 @pytest.fixture
 def source() -> Iterator[str]:
-    """The URL of an image somewhere in the world."""
-    with scripted() as world:
-        world.says("GET", Said(body=picture(), headers={"Content-Type": "image/png"}))
-        yield f"{world.api_url}/jane.png"
+    """The URL of an image on another server."""
+    with serve_script() as server:
+        server.respond("GET", Response(body=picture(), headers={"Content-Type": "image/png"}))
+        yield f"{server.api_url}/jane.png"

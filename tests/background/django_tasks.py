@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from django.tasks import task
 
-from cf_images.background import deliver
+from cf_images.background import process
 
 
 @task
-def deliver_images(hint: int | None) -> None:
-    """What the worker does."""
-    deliver(hint)
+def process_images(hint: int | None) -> None:
+    """Run in the worker."""
+    process(hint)
 
 
-def ring(hint: int | None) -> None:
-    """``CF_IMAGES["QUEUE"]``."""
-    deliver_images.enqueue(hint)
+def notify(hint: int | None) -> None:
+    """Send a message: ``CF_IMAGES["QUEUE"]`` names this function."""
+    process_images.enqueue(hint)

@@ -1,4 +1,4 @@
-"""A project that forgot to mount our URLs."""
+"""A project that has not mounted the URLs of this package."""
 
 from __future__ import annotations
 

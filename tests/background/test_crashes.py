@@ -1,4 +1,4 @@
-"""A process dies by ``SIGKILL`` at each point of the protocol, and another one takes up what it left."""
+"""A process is killed by ``SIGKILL`` at each point of the protocol, and another one continues."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any, Self
 
 import pytest
 
-from benchmarks import servers
+from tests.chaos import servers
 from tests.pictures import picture
 
 pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parent.parent.parent
-LEFT = """
-SELECT (SELECT COUNT(*) FROM cf_images_piece), COUNT(*), MAX(state), MAX(remote_id) FROM cf_images_upload
+REMAINING = """
+SELECT (SELECT COUNT(*) FROM cf_images_chunk), COUNT(*), MAX(state), MAX(remote_id) FROM cf_images_upload
 """
 
 
@@ -40,7 +40,7 @@ class Site:
             "haste": 1,
             "options": {name: getattr(emulator, name) for name in options},
         }
-        settings = {"DJANGO_SETTINGS_MODULE": "benchmarks.site.settings", "CF_IMAGES_SITE": json.dumps(site)}
+        settings = {"DJANGO_SETTINGS_MODULE": "tests.chaos.settings", "CF_IMAGES_SITE": json.dumps(site)}
         self._environment = {**os.environ, **settings}
 
     def start(self, *module: str) -> subprocess.Popen[str]:
@@ -57,7 +57,7 @@ class Site:
 
     @contextmanager
     def running(self) -> Iterator[Self]:
-        """With our tables, and the process that forks all others."""
+        """Migrate, and start the process that forks all others."""
         with self.start("django", "migrate", "--verbosity=0") as migrate:
             migrate.communicate()
         self._empty = self.path.read_bytes()
@@ -66,13 +66,13 @@ class Site:
             self._server.communicate()
 
     def reset(self) -> None:
-        """As it was when it was migrated."""
-        for left in self.path.parent.glob(f"{self.path.name}-*"):  # the log of a killed process
-            left.unlink()
+        """Restore the database as it was after the migrations."""
+        for log in self.path.parent.glob(f"{self.path.name}-*"):  # the write-ahead log of a killed process
+            log.unlink()
         self.path.write_bytes(self._empty)
 
     def run(self, *job: str) -> int:
-        """The exit status of a new process, negative for a signal."""
+        """Return the exit status of a new process, negative for a signal."""
         assert self._server.stdin
         assert self._server.stdout
         self._server.stdin.write(json.dumps(job) + "\n")
@@ -81,10 +81,10 @@ class Site:
         assert status in (0, -signal.SIGKILL), self.log.read_text()
         return status
 
-    def left(self) -> tuple[Any, ...]:
-        """Pieces, rows, the state and the remote ID of the one row."""
+    def remaining(self) -> tuple[Any, ...]:
+        """Return the number of chunks and of rows, and the state and the remote ID of the one row."""
         with closing(sqlite3.connect(self.path)) as database:
-            found: tuple[Any, ...] = database.execute(LEFT).fetchone()
+            found: tuple[Any, ...] = database.execute(REMAINING).fetchone()
             return found
 
 
@@ -96,23 +96,23 @@ def running_site(tmp_path_factory: pytest.TempPathFactory, cf_images_emulator_se
 
 @pytest.fixture
 def site(running_site: Site, cf_images_emulator: Any) -> Site:
-    """Nobody has uploaded anything, and Cloudflare is empty."""
+    """A site without uploads, and an empty Cloudflare."""
     running_site.reset()
     return running_site
 
 
-def crash_and_deliver(site: Site, point: str, kind: str) -> None:
+def crash_and_process(site: Site, point: str, kind: str) -> None:
     assert site.run("crash", point, kind) == -signal.SIGKILL
-    assert site.run("deliver") == 0
+    assert site.run("process") == 0
 
 
 @pytest.mark.parametrize("kind", ["public", "private"])
 @pytest.mark.parametrize("point", ["row inserted", "bytes written"])
-def test_what_was_not_committed_leaves_nothing(
+def test_upload_that_was_not_committed_leaves_nothing(
     site: Site, cf_images_emulator: Any, point: str, kind: str
 ) -> None:
-    crash_and_deliver(site, point, kind)
-    assert site.left() == (0, 0, None, None)
+    crash_and_process(site, point, kind)
+    assert site.remaining() == (0, 0, None, None)
     assert not cf_images_emulator.requests
 
 
@@ -122,30 +122,30 @@ def test_what_was_not_committed_leaves_nothing(
         ("commit", "public"),
         ("claim", "public"),
         ("POST sent", "public"),
-        ("answer read", "public"),
-        ("within settling", "public"),
-        ("settled", "public"),
+        ("response read", "public"),
+        ("within the transaction of the outcome", "public"),
+        ("outcome written", "public"),
         ("commit", "private"),
         ("claim", "private"),
         ("POST sent", "private"),
-        ("reservation answered", "private"),
+        ("reservation response read", "private"),
         ("reservation written", "private"),
         ("file sent", "private"),
-        ("file answer read", "private"),
-        ("within settling", "private"),
-        ("settled", "private"),
+        ("response to file read", "private"),
+        ("within the transaction of the outcome", "private"),
+        ("outcome written", "private"),
     ],
 )
 def test_committed_image_arrives_once(site: Site, cf_images_emulator: Any, point: str, kind: str) -> None:
-    crash_and_deliver(site, point, kind)
+    crash_and_process(site, point, kind)
     (image,) = cf_images_emulator.images.values()
     assert hashlib.sha256(image.body).digest() == hashlib.sha256(picture()).digest()
     assert image.require_signed_urls is (kind == "private")
-    assert site.left() == (0, 1, "stored", image.image_id)
+    assert site.remaining() == (0, 1, "stored", image.image_id)
 
 
-@pytest.mark.parametrize("point", ["DELETE sent", "DELETE answer read", "deleted"])
+@pytest.mark.parametrize("point", ["DELETE sent", "response to DELETE read", "image deleted"])
 def test_deleted_image_is_gone(site: Site, cf_images_emulator: Any, point: str) -> None:
-    crash_and_deliver(site, point, "deleted")
+    crash_and_process(site, point, "deleted")
     assert not cf_images_emulator.images
-    assert site.left() == (0, 0, None, None)
+    assert site.remaining() == (0, 0, None, None)

@@ -1,4 +1,4 @@
-"""Claims, leases and fences: who may work on a row, and who may still write to it."""
+"""Claims and leases: which worker may work on a row, and which may still write to it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from django.core.files.storage import storages
 from django.db import DatabaseError, transaction
 
-from cf_images.background import discard, pieces, settling, timing, upload_from_file, worker
-from cf_images.background.claims import Claim, LeaseLostError, candidates, claim
+from cf_images.background import chunks, delete, outcomes, timing, upload_from_file, worker
+from cf_images.background.leases import Claim, LeaseLostError, candidates, claim
 from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
-from cf_images.models import Piece, State, Upload
-from tests.background.conftest import ALIAS, Clock, deliver_to, work
+from cf_images.models import Chunk, State, Upload
+from tests.background.conftest import ALIAS, Clock, use_background_storage, work
 from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db
@@ -38,13 +38,15 @@ def test_row_is_claimed_once(accept: Accept) -> None:
 
 
 @pytest.mark.parametrize("state", [State.STORED, State.REJECTED])
-def test_row_that_was_settled_meanwhile_is_not_claimed(accept: Accept, state: State) -> None:
+def test_row_with_an_outcome_is_not_claimed(accept: Accept, state: State) -> None:
     row = accept()
     Upload.objects.update(state=state)
     assert claim(row.pk) is None
 
 
-def test_lease_that_is_over_is_taken_over_and_fences_the_first(accept: Accept, clock: Clock) -> None:
+def test_row_with_an_expired_lease_is_taken_over_and_its_first_worker_cannot_write(
+    accept: Accept, clock: Clock
+) -> None:
     row = accept()
     first = claimed(row)
     clock.advance(seconds=179)
@@ -54,20 +56,22 @@ def test_lease_that_is_over_is_taken_over_and_fences_the_first(accept: Accept, c
     for write in (
         lambda: first.write(remote_id="x"),
         lambda: first.renew(),
-        lambda: settling.stored(first, remote_id="x"),
-        lambda: settling.rejected(first, ImageRejectedError("no")),
-        lambda: settling.later(first, CloudflareUnavailableError("no")),
-        lambda: settling.postponed(first, CloudflareUnavailableError("no")),
+        lambda: outcomes.stored(first, remote_id="x"),
+        lambda: outcomes.rejected(first, ImageRejectedError("no")),
+        lambda: outcomes.retry_later(first, CloudflareUnavailableError("no")),
+        lambda: outcomes.retry_when_resumed(first, CloudflareUnavailableError("no")),
     ):
         with pytest.raises(LeaseLostError):
             write()
-    settling.gone(first)
+    outcomes.deleted(first)
     row.refresh_from_db()
     assert (row.state, row.remote_id, row.lease) == (State.PENDING, row.name, second.upload.lease)
-    assert Piece.objects.filter(upload=row).exists()
+    assert Chunk.objects.filter(upload=row).exists()
 
 
-def test_lease_from_before_the_clock_was_set_back_holds_nobody_up(accept: Accept, clock: Clock) -> None:
+def test_lease_from_before_the_clock_was_set_back_does_not_block_the_row(
+    accept: Accept, clock: Clock
+) -> None:
     row = accept()
     assert claim(row.pk)
     clock.advance(seconds=-50)  # as much as two machines may differ
@@ -88,11 +92,11 @@ def test_writing_renews_the_lease(accept: Accept, clock: Clock) -> None:
 def test_request_of_a_worker_ends_before_its_lease(
     accept: Accept, cloudflare: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However patient the settings are with the requests of visitors."""
-    monkeypatch.setattr(timing, "REQUEST", 0.2)
+    """Whatever timeout the settings give to the requests of visitors."""
+    monkeypatch.setattr(timing, "REQUEST_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        deliver_to(settings, cloudflare, timeout=3600, api_url=url)
+        use_background_storage(settings, cloudflare, timeout=3600, api_url=url)
         row = accept()
         assert work() == 1
     row.refresh_from_db()
@@ -103,7 +107,7 @@ def test_request_of_a_worker_ends_before_its_lease(
 def test_worker_that_lost_its_lease_changes_nothing(
     accept: Accept, clock: Clock, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It sleeps through its lease, another worker delivers, it wakes up."""
+    """It sleeps through its lease, another worker stores the image, it wakes up."""
     row = accept()
     send = CloudflareImagesClient.upload
     sent: list[int] = []
@@ -123,21 +127,21 @@ def test_worker_that_lost_its_lease_changes_nothing(
     assert list(cloudflare.images) == [row.name]
 
 
-def test_worker_whose_bytes_were_delivered_by_another_goes_on(
+def test_worker_whose_image_was_stored_by_another_continues(
     accept: Accept, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It sleeps through its lease before it reads the bytes."""
     row = accept()
-    copy = pieces.copy
+    copy = chunks.copy
 
-    def slow(upload: Upload) -> Any:
-        monkeypatch.setattr(pieces, "copy", copy)
+    def slow(upload: Upload, *, using: str) -> Any:
+        monkeypatch.setattr(chunks, "copy", copy)
         clock.advance(seconds=200)
         assert work() == 1
-        return copy(upload)
+        return copy(upload, using=using)
 
-    monkeypatch.setattr(pieces, "copy", slow)
-    assert worker.deliver_one()
+    monkeypatch.setattr(chunks, "copy", slow)
+    assert worker.process_one()
     row.refresh_from_db()
     assert row.state == State.STORED
     assert "ERROR" not in [record.levelname for record in caplog.records]
@@ -150,12 +154,12 @@ def test_image_deleted_while_its_upload_is_in_flight_does_not_survive(
     send = CloudflareImagesClient.upload
 
     def overtaken(client: Any, *args: Any, **options: Any) -> Any:
-        discard(row.name, ALIAS)
+        delete(row.name, ALIAS)
         assert work() == 0, "the deletion must not overtake the upload"
         return send(client, *args, **options)
 
     monkeypatch.setattr(CloudflareImagesClient, "upload", overtaken)
-    assert worker.deliver_one()
+    assert worker.process_one()
     assert row.name in cloudflare.images
     work()
     assert not cloudflare.images
@@ -172,27 +176,27 @@ def test_image_deleted_after_its_worker_was_killed_does_not_survive(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(settling, "stored", killed)
+        patch.setattr(outcomes, "stored", killed)
         with pytest.raises(KeyboardInterrupt):
             work()
     assert len(cloudflare.images) == 1
-    discard(row.name, ALIAS)
+    delete(row.name, ALIAS)
     assert work() == 0
     clock.advance(seconds=181)
     work()
     assert not cloudflare.images
 
 
-def test_first_404_is_not_believed_where_an_upload_was_tried(
+def test_first_404_does_not_count_where_an_upload_was_tried(
     accept: Accept, clock: Clock, cloudflare: Any
 ) -> None:
     """The upload timed out, the row was deleted, Cloudflare finishes the upload later."""
     row = accept()
     cloudflare.faults.plan("reset_before")
     work()
-    discard(row.name, ALIAS)
+    delete(row.name, ALIAS)
     work()
-    assert Upload.objects.filter(state=State.DOOMED).exists()
+    assert Upload.objects.filter(state=State.DELETING).exists()
     storages[ALIAS].client.upload(io.BytesIO(picture()), image_id=row.name)
     clock.advance(minutes=4)
     assert work() == 0
@@ -202,11 +206,11 @@ def test_first_404_is_not_believed_where_an_upload_was_tried(
     assert not Upload.objects.exists()
 
 
-def test_second_404_ends_it(accept: Accept, clock: Clock, cloudflare: Any) -> None:
+def test_second_404_deletes_the_row(accept: Accept, clock: Clock, cloudflare: Any) -> None:
     row = accept()
     cloudflare.faults.plan("reset_before")
     work()
-    discard(row.name, ALIAS)
+    delete(row.name, ALIAS)
     for _ in range(2):
         work()
         clock.advance(minutes=6)
@@ -219,7 +223,7 @@ def test_failed_deletion_is_tried_until_it_is_done(
 ) -> None:
     row = accept()
     work()
-    discard(row.name, ALIAS)
+    delete(row.name, ALIAS)
     cloudflare.faults.plan(fault, times=3)
     for _ in range(8):
         work()
@@ -228,27 +232,27 @@ def test_failed_deletion_is_tried_until_it_is_done(
     assert not Upload.objects.exists()
 
 
-def test_row_that_nobody_foresaw_is_put_off(
+def test_row_with_an_unforeseen_error_is_tried_later_and_does_not_block_others(
     accept: Accept, cloudflare: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     row, other = accept(), accept()
     send = CloudflareImagesClient.upload
 
-    def poisoned(client: Any, *args: Any, **options: Any) -> Any:
+    def fail_for_one(client: Any, *args: Any, **options: Any) -> Any:
         if options["image_id"] == row.name:
             raise ZeroDivisionError("with the token in its message")
         return send(client, *args, **options)
 
-    monkeypatch.setattr(CloudflareImagesClient, "upload", poisoned)
+    monkeypatch.setattr(CloudflareImagesClient, "upload", fail_for_one)
     assert work() == 2
     row.refresh_from_db()
     assert (row.state, row.last_error, row.lease) == (State.PENDING, "ZeroDivisionError", "")
     assert other.name in cloudflare.images
 
 
-def test_bytes_that_are_missing_are_said_and_not_sent(accept: Accept, cloudflare: Any) -> None:
+def test_row_without_its_bytes_sends_nothing_and_says_why(accept: Accept, cloudflare: Any) -> None:
     row = accept()
-    Piece.objects.all().delete()
+    Chunk.objects.all().delete()
     work()
     row.refresh_from_db()
     assert (row.state, row.last_error) == (State.PENDING, "BytesGoneError")
@@ -258,10 +262,10 @@ def test_bytes_that_are_missing_are_said_and_not_sent(accept: Accept, cloudflare
 def test_database_that_refuses_the_bytes_accepts_nothing(
     cloudflare: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> str:
+    def refuse(*_: Any, **__: Any) -> str:
         raise DatabaseError("too large a packet")
 
-    monkeypatch.setattr(pieces, "write", refuse)
+    monkeypatch.setattr(chunks, "write", refuse)
     with pytest.raises(DatabaseError), transaction.atomic():
         upload_from_file(io.BytesIO(picture()))
     assert not Upload.objects.exists()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 
-from cf_images.background import discard, held, open_pending, upload_from_url
+from cf_images.background import delete, open_pending, rows, upload_from_url
 from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import ImageRejectedError
 from cf_images.models import State, Upload
-from tests.background.conftest import ALIAS, Clock, deliver_to, work
+from tests.background.conftest import ALIAS, Clock, use_background_storage, work
 from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def row(accept: Accept) -> Upload:
     return accept(require_signed_urls=True)
 
 
-def stored(row: Upload) -> bool:
+def is_stored(row: Upload) -> bool:
     row.refresh_from_db()
     return row.state == State.STORED
 
@@ -34,7 +34,7 @@ def finish(row: Upload, clock: Clock) -> None:
     for _ in range(6):
         work()
         clock.advance(minutes=10)
-    assert stored(row)
+    assert is_stored(row)
 
 
 def test_reservation_survives_a_failed_upload(row: Upload, cloudflare: Any, clock: Clock) -> None:
@@ -63,7 +63,7 @@ def test_one_fault_costs_only_time(
     assert cloudflare.images[row.remote_id].body == picture()
 
 
-def test_refused_for_good_is_rejected_and_keeps_its_bytes(
+def test_image_that_cloudflare_rejects_keeps_its_bytes(
     row: Upload, cloudflare: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
@@ -77,10 +77,10 @@ def test_refused_for_good_is_rejected_and_keeps_its_bytes(
         assert file.read() == picture()
 
 
-def test_lost_answer_and_a_fresh_id_that_flaps_store_one_image(
+def test_lost_response_and_a_fresh_id_that_is_not_found_store_one_image(
     row: Upload, cloudflare: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The upload arrives, its answer is lost, and the question finds nothing: no second reservation."""
+    """The upload arrives, its response is lost, and the confirmation finds nothing: no second reservation."""
     planned: dict[str, list[str | None]] = {"upload": ["reset_after"], "api": [None, "stale"]}
     monkeypatch.setattr(
         cloudflare.faults,
@@ -92,12 +92,12 @@ def test_lost_answer_and_a_fresh_id_that_flaps_store_one_image(
     assert planned == {"upload": [], "api": []}
 
 
-def test_name_leads_to_the_image_also_when_background_is_turned_off(
+def test_name_finds_the_image_also_when_background_is_turned_off(
     row: Upload, cloudflare: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work()
-    monkeypatch.setattr(held, "_remote_ids", {})  # as in a new process
-    deliver_to(settings, cloudflare, background=False)
+    monkeypatch.setattr(rows, "_remote_ids", {})  # as in a new process
+    use_background_storage(settings, cloudflare, background=False)
     storage = storages[ALIAS]
     with storage.open(row.name) as file:
         assert file.read() == picture()
@@ -125,7 +125,9 @@ def test_reservation_that_cloudflare_forgot_is_replaced(row: Upload, cloudflare:
     assert list(cloudflare.images) == [row.remote_id]
 
 
-def test_upload_url_is_never_shown(row: Upload, cloudflare: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_upload_url_is_never_logged_or_printed(
+    row: Upload, cloudflare: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     cloudflare.faults.places = ("upload",)
     cloudflare.faults.plan("500")
@@ -144,7 +146,9 @@ class TestByURL:
             "UPLOAD_URL_LOCAL_HOSTS": ["127.0.0.1"],
         }
 
-    def test_lost_answer_is_settled_by_the_token(self, cloudflare: Any, source: str, clock: Clock) -> None:
+    def test_lost_response_is_confirmed_by_the_token(
+        self, cloudflare: Any, source: str, clock: Clock
+    ) -> None:
         name = upload_from_url(source, require_signed_urls=True)
         cloudflare.faults.plan("reset_after")
         row = Upload.objects.get(name=name)
@@ -152,7 +156,9 @@ class TestByURL:
         assert list(cloudflare.images) == [row.remote_id]
         assert (row.width, row.height) == (64, 48)
 
-    def test_posted_again_after_two_minutes_only(self, cloudflare: Any, source: str, clock: Clock) -> None:
+    def test_it_is_posted_again_only_after_two_minutes(
+        self, cloudflare: Any, source: str, clock: Clock
+    ) -> None:
         name = upload_from_url(source, require_signed_urls=True)
         cloudflare.faults.plan("500")
         work()
@@ -163,7 +169,7 @@ class TestByURL:
         finish(Upload.objects.get(name=name), clock)
         assert len(posts) == 1
 
-    def test_deleted_after_a_lost_answer_is_found_and_deleted(
+    def test_image_deleted_after_a_lost_response_is_found_and_deleted(
         self, cloudflare: Any, source: str, clock: Clock
     ) -> None:
         name = upload_from_url(source, require_signed_urls=True)
@@ -171,7 +177,7 @@ class TestByURL:
         cloudflare.faults.plan("500")
         work()
         assert len(cloudflare.images) == 1
-        discard(name, ALIAS)
+        delete(name, ALIAS)
         for _ in range(3):
             work()
             clock.advance(minutes=6)

@@ -1,0 +1,57 @@
+"""The bytes of pending uploads in the database, written and read in chunks, never as a whole in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from django.db.models import QuerySet
+
+from cf_images.models import Chunk, Rendition, Upload
+
+CHUNK_BYTES = 512 * 1024
+_MEMORY_BYTES = 2 * CHUNK_BYTES  # a longer copy goes to disk
+
+
+class BytesGoneError(Exception):
+    """The bytes were deleted while they were read: the upload is stored or deleted by now."""
+
+
+def write(upload: Upload, file: IO[bytes], *, using: str) -> str:
+    """Keep ``file``, from its start, beside the row; return its SHA-256 in hex."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    position = 0
+    while data := file.read(CHUNK_BYTES):
+        digest.update(data)
+        _chunks(using).create(upload=upload, position=position, data=data)
+        position += 1
+    return digest.hexdigest()
+
+
+def copy(upload: Upload, *, using: str) -> IO[bytes]:
+    """Return the bytes as a file of its own at its start, which is complete whatever happens to the row.
+
+    Raise ``BytesGoneError`` when a chunk is missing.
+    """
+    file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115  # the caller closes it
+    for position in range(-(-(upload.size or 0) // CHUNK_BYTES)):
+        chunk = _chunks(using).filter(upload=upload, position=position)
+        data = chunk.values_list("data", flat=True).first()
+        if data is None:
+            file.close()
+            raise BytesGoneError(upload.name)
+        file.write(data)
+    file.seek(0)
+    return file
+
+
+def delete(upload_id: int, *, using: str) -> None:
+    """Delete the bytes of a row, and what was rendered from them."""
+    _chunks(using).filter(upload=upload_id).delete()
+    Rendition.objects.using(using).filter(upload=upload_id).delete()
+
+
+def _chunks(using: str) -> QuerySet[Chunk]:
+    return Chunk.objects.using(using)

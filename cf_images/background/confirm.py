@@ -1,0 +1,60 @@
+"""Confirm an unclear response by asking Cloudflare: is the image there, and is it the one that was sent?"""
+
+from __future__ import annotations
+
+from cf_images.background.leases import Claim
+from cf_images.client import CloudflareImagesClient, Image
+from cf_images.exceptions import (
+    CloudflareImagesError,
+    CloudflareUnavailableError,
+    CredentialsRefusedError,
+    ImageNotFoundError,
+    ImageRejectedError,
+    RateLimitedError,
+)
+from cf_images.images import metadata
+from cf_images.models import Upload
+
+
+def is_same(image: Image, upload: Upload) -> bool:
+    """Return whether the image carries the token of this very upload."""
+    return bool(upload.token) and metadata.token_of(image.metadata) == upload.token
+
+
+def confirm(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+    """Return the image as Cloudflare has it now, perhaps a draft; ``None`` when it says that there is none.
+
+    "None" proves little: an ID that was just used is "not found" at times. Every other failure is transient,
+    or is about the account.
+    """
+    claim.renew()
+    try:
+        image = client.details(claim.upload.remote_id)
+    except ImageNotFoundError:
+        return None
+    except (RateLimitedError, CredentialsRefusedError, CloudflareUnavailableError):
+        raise
+    except CloudflareImagesError as error:
+        raise CloudflareUnavailableError(
+            f"Cloudflare does not say whether it has the image: {error.message}",
+            status=error.status,
+            code=error.code,
+        ) from None
+    if not is_same(image, claim.upload):
+        # Trying again would not change that.
+        raise ImageRejectedError(f"Cloudflare has another image with the ID {image.id}.", code=5409)
+    return image
+
+
+def find_by_token(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+    """Return the upload's image among all of the account, where its ID is not known."""
+    claim.renew()
+    images = client.list_images(per_page=10, meta={f"{metadata.KEY}.token": claim.upload.token})
+    return next((image for image in images if is_same(image, claim.upload)), None)
+
+
+def is_unreadable_success(error: CloudflareUnavailableError) -> bool:
+    """Return whether Cloudflare responded with 2xx and an unreadable body: the request was probably carried
+    out.
+    """
+    return error.status is not None and error.status // 100 == 2

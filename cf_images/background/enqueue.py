@@ -1,0 +1,292 @@
+"""Accept an image, or its deletion, into the table: in the caller's transaction or not at all.
+
+``enqueue_file``, ``enqueue_url`` and ``delete`` are for storages, which choose the name; ``upload_from_url``
+and ``upload_from_file`` are for any code of a project.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import File
+from django.core.files.storage import Storage, storages
+from django.db import IntegrityError, transaction
+from django.db.models.fields.files import FieldFile
+from django.utils import timezone
+
+from cf_images import conf, images
+from cf_images.accounts import Account, AccountStorage
+from cf_images.background import chunks, timing
+from cf_images.background.fetch import validate_source_url
+from cf_images.background.pending import remember
+from cf_images.background.queue_notifier import notify
+from cf_images.background.rows import database, uploads
+from cf_images.exceptions import ImageExistsError, InvalidNameError
+from cf_images.images import ImageInfo, names
+from cf_images.images.metadata import build as build_metadata
+from cf_images.images.metadata import token_of
+from cf_images.images.reading import from_start
+from cf_images.models import MAX_NAME_LENGTH, State, Upload
+
+DEFAULT_MAX_LENGTH = 100  # characters of a name, as Django's ImageField has it by default
+_EXTENSIONS = {
+    "jpg": "jpg",
+    "jpeg": "jpg",
+    "png": "png",
+    "gif": "gif",
+    "webp": "webp",
+    "svg": "svg",
+    "heic": "heic",
+}
+
+
+def enqueue_file(
+    *,
+    name: str,
+    alias: str,
+    file: IO[bytes],
+    info: ImageInfo,
+    filename: str,
+    metadata: Mapping[str, Any],
+    creator: str | None,
+    require_signed_urls: bool,
+) -> None:
+    """Keep ``file`` under ``name`` until the storage ``alias`` has it; the queue is notified after the
+    commit.
+
+    Raise ``InvalidNameError`` for a name that is too long, ``ImageExistsError`` for one that is in use.
+    """
+    upload = _row(
+        name=name, alias=alias, metadata=metadata, creator=creator, require_signed_urls=require_signed_urls
+    )
+    upload.filename, upload.content_type = filename[:255], info.content_type
+    upload.size, upload.width, upload.height = info.size, info.width, info.height
+    with _inserted(upload):
+        upload.sha256 = chunks.write(upload, file, using=database())
+        upload.save(using=database(), update_fields=["sha256"])
+
+
+def enqueue_url(
+    *,
+    name: str,
+    alias: str,
+    url: str,
+    metadata: Mapping[str, Any],
+    creator: str | None,
+    require_signed_urls: bool,
+) -> None:
+    """Do the same for an image at a URL, which is not fetched before the commit."""
+    upload = _row(
+        name=name, alias=alias, metadata=metadata, creator=creator, require_signed_urls=require_signed_urls
+    )
+    upload.source_url = url
+    with _inserted(upload):
+        pass
+
+
+def delete(name: str, alias: str) -> None:
+    """Delete the image: here at once, at Cloudflare after the commit. Doing it twice is harmless.
+
+    A worker that is uploading it keeps its lease; the deletion at Cloudflare follows when that is over.
+    """
+    using = database()
+    with transaction.atomic(using=using):
+        row, _ = uploads().get_or_create(
+            name=name,
+            defaults={
+                "storage": alias,
+                "remote_id": names.image_id(name),
+                "state": State.DELETING,
+                "created_at": timezone.now(),
+                "next_attempt_at": _due_now(),
+            },
+        )
+        uploads().filter(pk=row.pk).exclude(state=State.DELETING).update(
+            state=State.DELETING, next_attempt_at=_due_now(), last_code=None, last_error=""
+        )
+        transaction.on_commit(partial(notify, row.pk), using=using, robust=True)
+
+
+def upload_from_url(
+    url: str,
+    *,
+    upload_to: str = "",
+    storage: str | Storage | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    creator: str | None = None,
+    require_signed_urls: bool | None = None,
+) -> str:
+    """Let Cloudflare fetch the image at ``url`` soon; return the final name, for an ``ImageField``.
+
+    ``upload_to`` takes strftime codes, as a field's does. ``storage`` is an alias or a storage, by default
+    that of ``select_storage``, whose options are used for what is not given. Raise ``ValidationError`` for a
+    URL that may not be fetched. For a storage of local files the worker fetches the image itself. A storage
+    at Cloudflare shows, opens and deletes a pending image only where its option ``background`` is on.
+    """
+    validate_source_url(url)
+    alias, target = _target(storage)
+    options = _Overrides(target, metadata, creator, require_signed_urls)
+    name = _name(upload_to, _filename(url), private=options.private)
+    enqueue_url(
+        name=name,
+        alias=alias,
+        url=url,
+        metadata=options.metadata_of(None, "", name),
+        creator=options.creator,
+        require_signed_urls=options.private,
+    )
+    return name
+
+
+def upload_from_file(
+    file: IO[bytes] | File[Any],
+    *,
+    upload_to: str = "",
+    filename: str | None = None,
+    storage: str | Storage | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    creator: str | None = None,
+    require_signed_urls: bool | None = None,
+) -> str:
+    """Upload ``file`` soon; return the final name, for an ``ImageField``. The file is kept in the database.
+
+    Arguments are those of ``upload_from_url``. Raise ``ImageRejectedError`` for a file that Cloudflare would
+    not accept. A storage of local files saves it at once.
+    """
+    alias, target = _target(storage)
+    filename = os.path.basename(filename or str(getattr(file, "name", None) or "image"))
+    if not isinstance(target, AccountStorage):
+        name = _path(upload_to, target.get_valid_name(filename))
+        return target.save(name, File(file), max_length=DEFAULT_MAX_LENGTH)
+    options = _Overrides(target, metadata, creator, require_signed_urls)
+    with from_start(file.file if isinstance(file, FieldFile) else file) as start:
+        checked, info = (
+            images.fit_limits(start) if target.options.fit_limits else (start, images.validate(start))
+        )
+        name = names.with_extension(_name(upload_to, filename, private=options.private), info.extension)
+        enqueue_file(
+            name=name,
+            alias=alias,
+            file=checked,
+            info=info,
+            filename=posixpath.basename(name),
+            metadata=options.metadata_of(info, filename, name),
+            creator=options.creator,
+            require_signed_urls=options.private,
+        )
+    return name
+
+
+class _Overrides:
+    """The options of a storage, and what a caller gave instead of some."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        metadata: Mapping[str, Any] | None,
+        creator: str | None,
+        require_signed_urls: bool | None,
+    ) -> None:
+        account = storage.account if isinstance(storage, AccountStorage) else Account({})
+        is_local = not isinstance(storage, AccountStorage)
+        options = account.options
+        self.site = options.site
+        self.metadata = ({} if is_local else options.metadata) if metadata is None else metadata
+        self.creator = creator if creator is not None or is_local else options.creator
+        private = require_signed_urls
+        self.private = bool(private if private is not None or is_local else options.require_signed_urls)
+
+    def metadata_of(self, info: ImageInfo | None, filename: str, name: str) -> dict[str, Any]:
+        """The complete metadata of an image."""
+        return build_metadata(
+            info, filename, self.metadata, site=self.site, name=name if self.private else ""
+        )
+
+
+def _target(given: str | Storage | None) -> tuple[str, Storage]:
+    """Return an alias, by which a worker finds the storage, and the storage."""
+    if given is None:
+        given = conf.selected_alias()
+    if isinstance(given, str):
+        return given, storages[given]
+    if isinstance(given, AccountStorage) and given.alias:
+        return given.alias, given
+    for alias in conf.storage_declarations():
+        if storages[alias] is given:
+            return alias, given
+    raise ImproperlyConfigured(
+        f"{given!r} is not in STORAGES, so that a worker could not find it. Give it an alias there."
+    )
+
+
+def _filename(url: str) -> str:
+    """Return the last part of the path, with an extension if it is that of an image; the bytes are not
+    here.
+    """
+    last = posixpath.basename(unquote(urlsplit(url).path))
+    stem, _, ending = last.rpartition(".")
+    extension = _EXTENSIONS.get(ending.lower())
+    return f"{stem}.{extension}" if extension else (stem or last).replace(".", "-")
+
+
+def _path(upload_to: str, filename: str) -> str:
+    return posixpath.join(time.strftime(upload_to), filename)  # local time, as Django's fields have it
+
+
+def _name(upload_to: str, filename: str, *, private: bool) -> str:
+    path = _path(upload_to, filename)
+    name = names.unique_name(path, seconds=int(time.time()), max_length=DEFAULT_MAX_LENGTH)
+    return names.private_name(name) if private else name
+
+
+def _row(
+    *, name: str, alias: str, metadata: Mapping[str, Any], creator: str | None, require_signed_urls: bool
+) -> Upload:
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidNameError(
+            f"The name has {len(name):,} characters; the limit in the background is {MAX_NAME_LENGTH}. "
+            f"Lower the field's max_length."
+        )
+    return Upload(
+        name=name,
+        storage=alias,
+        remote_id="" if require_signed_urls else name,  # Cloudflare chooses the ID of a private image
+        require_signed_urls=require_signed_urls,
+        creator=creator or "",
+        metadata=dict(metadata),
+        token=token_of(metadata),
+        created_at=timezone.now(),
+        next_attempt_at=_due_now(),
+    )
+
+
+def _due_now() -> datetime:
+    return timezone.now() - timing.CLOCK_SKEW
+
+
+@contextmanager
+def _inserted(upload: Upload) -> Iterator[None]:
+    """Insert the row, with whatever follows or not at all; notify after the commit."""
+    using = database()
+    with transaction.atomic(using=using):
+        try:
+            with transaction.atomic(using=using):
+                upload.save(using=using, force_insert=True)
+        except IntegrityError:
+            if not uploads().filter(name=upload.name).exists():
+                raise
+            raise ImageExistsError(
+                f"There is, or was a moment ago, another image named {upload.name!r}."
+            ) from None
+        yield
+        transaction.on_commit(partial(notify, upload.pk), using=using, robust=True)
+    remember(upload.name)

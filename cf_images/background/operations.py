@@ -1,0 +1,225 @@
+"""What one attempt does: upload an image, delete one, or fetch one for local files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.core.files.base import File
+from django.core.files.storage import Storage
+from django.utils import timezone
+
+from cf_images import images
+from cf_images.background import chunks, timing
+from cf_images.background.confirm import confirm, find_by_token, is_unreadable_success
+from cf_images.background.fetch import fetch
+from cf_images.background.leases import Claim
+from cf_images.background.rows import database
+from cf_images.client import CloudflareImagesClient, Image
+from cf_images.client.seekable import seekable
+from cf_images.exceptions import (
+    CloudflareImagesError,
+    CloudflareUnavailableError,
+    ImageExistsError,
+    ImageNotFoundError,
+)
+from cf_images.images import ImageInfo
+
+
+def upload(claim: Claim, client: CloudflareImagesClient) -> Image:
+    """Return the image as Cloudflare has confirmed it; every other result is one of the package's errors."""
+    if not claim.upload.require_signed_urls:
+        return _upload_public(claim, client)
+    if claim.upload.source_url:
+        return _upload_private_url(claim, client)
+    return _upload_private(claim, client)
+
+
+def delete(claim: Claim, client: CloudflareImagesClient) -> datetime | None:
+    """Delete the image at Cloudflare; return ``None`` when it is gone for good, else when to try once
+    more.
+    """
+    if _was_never_sent(claim):
+        return None
+    image_id = _image_id(claim, client)
+    try:
+        if image_id:
+            claim.renew()
+            client.delete(image_id)
+            return None
+    except ImageNotFoundError:
+        pass
+    return timezone.now() + timing.SECOND_DELETE if _may_still_appear(claim) else None
+
+
+def fetch_for_local_files(claim: Claim, storage: Storage) -> ImageInfo:
+    """Fetch the image from its URL, and save it under the name of its row.
+
+    Raise ``FetchError`` for what may pass, ``ImageRejectedError`` for what will not.
+    """
+    row = claim.upload
+    # delete() of this package's own local storage would delete the row, too.
+    delete_files: Callable[[str], None] = getattr(storage, "delete_files", storage.delete)
+    with fetch(row.source_url) as file:
+        info = images.validate(file)
+        claim.renew()
+        delete_files(row.name)  # half a file, if a worker was killed while it wrote
+        storage.save(row.name, File(file, name=row.name))
+    return info
+
+
+def columns_of(info: ImageInfo) -> dict[str, Any]:
+    """Return the columns of a row for what an image turned out to be."""
+    return {
+        "content_type": info.content_type,
+        "size": info.size,
+        "width": info.width,
+        "height": info.height,
+    }
+
+
+def missing_columns(claim: Claim, client: CloudflareImagesClient, image_id: str) -> dict[str, Any]:
+    """Return the columns of an image that Cloudflare fetched from a URL, read from the head of the original.
+
+    None where they are known already, or cannot be read.
+    """
+    if not claim.upload.source_url:
+        return {}
+    claim.renew()
+    try:
+        with seekable(client.download(image_id)) as file:
+            return columns_of(images.inspect(file))
+    except CloudflareImagesError:
+        return {}
+
+
+# Public images: POST with the name as ID, which makes a repetition harmless.
+
+
+def _upload_public(claim: Claim, client: CloudflareImagesClient) -> Image:
+    try:
+        return _post(claim, client)
+    except ImageExistsError:
+        pass  # usually from an earlier attempt without a response
+    except CloudflareUnavailableError as error:
+        if not is_unreadable_success(error):
+            raise
+    image = confirm(claim, client)
+    if image is None or image.draft:
+        raise CloudflareUnavailableError("Cloudflare does not confirm the image yet.", code=5409)
+    return image
+
+
+def _post(claim: Claim, client: CloudflareImagesClient) -> Image:
+    row = claim.upload
+    creator = row.creator or None
+    if row.source_url:
+        return client.upload_url(
+            row.source_url, image_id=row.remote_id, metadata=row.metadata, creator=creator
+        )
+    with chunks.copy(row, using=database()) as file:
+        claim.renew()
+        return client.upload(
+            file,
+            image_id=row.remote_id,
+            filename=row.filename,
+            content_type=row.content_type,
+            metadata=row.metadata,
+            creator=creator,
+        )
+
+
+# Private images: Cloudflare refuses custom IDs. Reserve an ID, write it down, then fill it.
+
+
+def _upload_private(claim: Claim, client: CloudflareImagesClient) -> Image:
+    if claim.upload.remote_id and _is_reservation_over(claim):
+        image = confirm(claim, client)
+        if image and not image.draft:
+            return image
+        _clear_reservation(claim)
+    if not claim.upload.remote_id:
+        _reserve(claim, client)
+    return _fill(claim, client)
+
+
+def _is_reservation_over(claim: Claim) -> bool:
+    expires_at = claim.upload.upload_url_expires_at
+    return expires_at is None or expires_at - timing.RESERVATION_MARGIN <= timezone.now()
+
+
+def _reserve(claim: Claim, client: CloudflareImagesClient) -> None:
+    """Reserve an ID and write it down before a byte is sent; a lost response leaves an empty draft."""
+    row = claim.upload
+    expires_at = timezone.now() + timing.RESERVATION
+    reserved = client.create_direct_upload(
+        metadata=row.metadata, require_signed_urls=True, creator=row.creator or None, expires_at=expires_at
+    )
+    claim.write(remote_id=reserved.id, upload_url=reserved.upload_url, upload_url_expires_at=expires_at)
+
+
+def _clear_reservation(claim: Claim) -> None:
+    claim.write(remote_id="", upload_url="", upload_url_expires_at=None)
+
+
+def _fill(claim: Claim, client: CloudflareImagesClient) -> Image:
+    row = claim.upload
+    try:
+        with chunks.copy(row, using=database()) as file:
+            claim.renew()
+            image = client.upload_direct(
+                row.upload_url, file, filename=row.filename, content_type=row.content_type
+            )
+        if image.id == row.remote_id:
+            return image
+        failure: CloudflareImagesError = CloudflareUnavailableError("Cloudflare confirms another image.")
+    except CloudflareImagesError as error:
+        failure = error
+    found = confirm(claim, client)
+    if found and not found.draft:
+        return found
+    if found is None and isinstance(failure, ImageNotFoundError):
+        # Both say so. One alone may be a fresh ID that is not found for a while, and a second reservation
+        # would leave a second image.
+        _clear_reservation(claim)
+    if isinstance(failure, ImageNotFoundError | ImageExistsError):
+        raise CloudflareUnavailableError(failure.message, status=failure.status, code=failure.code)
+    raise failure
+
+
+def _upload_private_url(claim: Claim, client: CloudflareImagesClient) -> Image:
+    """Post without an ID, since an upload URL takes only files, and find the image by its token."""
+    row = claim.upload
+    if claim.attempt > 1 and (image := find_by_token(claim, client)):
+        return image
+    try:
+        return client.upload_url(
+            row.source_url, metadata=row.metadata, require_signed_urls=True, creator=row.creator or None
+        )
+    except CloudflareUnavailableError:
+        image = find_by_token(claim, client)
+        if image is None:
+            raise
+        return image
+
+
+# Deleting
+
+
+def _was_never_sent(claim: Claim) -> bool:
+    """Return whether it was an upload (it has a token) that no worker had claimed before it was deleted."""
+    return bool(claim.upload.token) and claim.attempt == 1
+
+
+def _may_still_appear(claim: Claim) -> bool:
+    """A fresh ID is "not found" at times, and an upload that timed out may yet be carried out."""
+    return claim.attempt > 1 and claim.upload.missing_at is None
+
+
+def _image_id(claim: Claim, client: CloudflareImagesClient) -> str:
+    row = claim.upload
+    if row.remote_id or not row.source_url:
+        return row.remote_id
+    image = find_by_token(claim, client)
+    return image.id if image else ""

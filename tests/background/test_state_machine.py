@@ -1,0 +1,205 @@
+"""Uploads, deletions, faults, kills and time in any order: no accepted image is ever lost.
+
+The machine must also be able to fail: it catches each classic mistake that a test makes in the package.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from cf_images.accounts import Account
+from cf_images.background import delete, leases, operations, upload_from_file, worker
+from cf_images.client import Image
+from cf_images.exceptions import (
+    CloudflareUnavailableError,
+    ImageExistsError,
+    ImageRejectedError,
+)
+from cf_images.models import TO_PROCESS, Chunk, CircuitBreaker, State, Upload
+from tests.background.conftest import ALIAS
+from tests.background.simulation import FAULTS, FakeClient, KilledError, Simulation
+from tests.pictures import picture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
+
+
+class Uploads(RuleBasedStateMachine):
+    """A site that accepts and deletes images, its workers, and a simulation of everything else."""
+
+    names = Bundle("names")
+    faults = ("none",) * len(FAULTS) + FAULTS
+
+    def __init__(self) -> None:
+        super().__init__()
+        for model in (Chunk, Upload, CircuitBreaker):
+            model.objects.all().delete()
+        self.simulation = Simulation(meanwhile=self.other_worker)
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(timezone, "now", self.simulation.now)
+        self.patch.setattr(Account, "client", lambda _, **__: FakeClient(self.simulation))
+        self.accepted: dict[str, bytes] = {}
+        self.deleted: set[str] = set()
+
+    @rule(target=names, private=st.booleans(), commits=st.booleans())
+    def accept(self, *, private: bool, commits: bool) -> Any:
+        body = picture(seed=len(self.accepted) + len(self.deleted))
+        with transaction.atomic():
+            name = upload_from_file(io.BytesIO(body), filename="a.png", require_signed_urls=private)
+            transaction.set_rollback(not commits)
+        if not commits:
+            return multiple()
+        self.accepted[name] = body
+        return name
+
+    @rule(name=consumes(names), rolls_back_first=st.booleans())
+    def delete(self, name: str, *, rolls_back_first: bool) -> None:
+        if rolls_back_first:
+            with transaction.atomic():
+                delete(name, ALIAS)
+                transaction.set_rollback(True)
+        delete(name, ALIAS)
+        del self.accepted[name]
+        self.deleted.add(name)
+
+    @rule(data=st.data())
+    def work(self, data: st.DataObject) -> None:
+        self.simulation.faults = [data.draw(st.sampled_from(self.faults)) for _ in range(4)]
+        try:
+            worker.process_one()
+        except KilledError:
+            pass
+        self.simulation.faults = []
+
+    def other_worker(self) -> None:
+        with transaction.atomic():
+            worker.process_one()
+
+    @rule(seconds=st.sampled_from((1, 20, 200, 400, 4000)))
+    def tick(self, seconds: int) -> None:
+        self.simulation.tick(seconds)
+
+    @invariant()
+    def nothing_accepted_is_lost(self) -> None:
+        rows = {row["name"]: row for row in Upload.objects.values("pk", "name", "state", "remote_id")}
+        pending = dict(Chunk.objects.values_list("upload", "data"))  # these images have one chunk
+        for name, body in self.accepted.items():
+            row = rows[name]
+            stored = row["state"] == State.STORED
+            assert (self.simulation.images[row["remote_id"]].body if stored else pending[row["pk"]]) == body
+
+    @invariant()
+    def nothing_is_sent_that_was_rolled_back(self) -> None:
+        assert set(Upload.objects.values_list("name", flat=True)) <= {*self.accepted, *self.deleted}
+
+    def teardown(self) -> None:
+        """Without faults, every image arrives once, and what was deleted is gone."""
+        try:
+            for _ in range(12):
+                self.simulation.tick(4000)
+                while worker.process_one():
+                    pass
+                if not Upload.objects.filter(state__in=TO_PROCESS).exists():
+                    break
+            self.nothing_accepted_is_lost()
+            states = dict(Upload.objects.values_list("name", "state"))
+            assert states == dict.fromkeys(self.accepted, State.STORED)
+            bodies = [stored.body for stored in self.simulation.images.values() if stored.body is not None]
+            assert sorted(bodies) == sorted(self.accepted.values())
+        finally:
+            self.patch.undo()
+
+
+def run(machine: type[Uploads], *, examples: int) -> None:
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=20,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+def test_nothing_is_lost_doubled_or_left_behind(cloudflare: Any) -> None:
+    run(Uploads, examples=100)
+
+
+def response_409_is_an_error(patch: pytest.MonkeyPatch) -> None:
+    def upload(claim: Any, client: Any) -> Image:
+        try:
+            return operations._post(claim, client)
+        except ImageExistsError as error:
+            raise ImageRejectedError(error.message) from error
+
+    patch.setattr(operations, "_upload_public", upload)
+
+
+def timeout_is_success(patch: pytest.MonkeyPatch) -> None:
+    def upload(claim: Any, client: Any) -> Image:
+        try:
+            return operations._post(claim, client)
+        except CloudflareUnavailableError:
+            return Image(id=claim.upload.remote_id)
+
+    patch.setattr(operations, "_upload_public", upload)
+
+
+def leases_never_expire(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(leases, "_is_free", lambda _: Q(lease=""))
+
+
+def writes_are_not_fenced(patch: pytest.MonkeyPatch) -> None:
+    unfenced = property(lambda claim: Upload.objects.filter(pk=claim.upload.pk))
+    patch.setattr(leases.Claim, "rows", unfenced)
+
+
+def reservation_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
+    def reserve(claim: Any, client: Any) -> None:
+        reserved = client.create_direct_upload(metadata=claim.upload.metadata)
+        claim.upload.remote_id, claim.upload.upload_url = reserved.id, reserved.upload_url
+
+    patch.setattr(operations, "_reserve", reserve)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "faults"),
+    [
+        (response_409_is_an_error, ("none", "lost after")),
+        (timeout_is_success, ("none", "lost before")),
+        (leases_never_expire, ("none", "killed before")),
+        (writes_are_not_fenced, ("none", "asleep")),
+        (reservation_is_not_written_down, ("none", "killed after")),
+    ],
+)
+def test_machine_catches_the_mistake(
+    cloudflare: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: Callable[[pytest.MonkeyPatch], None],
+    faults: tuple[str, ...],
+) -> None:
+    """With only the faults that show the mistake, so that it is found soon."""
+    machine = type(mistake.__name__, (Uploads,), {"faults": faults})
+    run(machine, examples=10)
+    mistake(monkeypatch)
+    with pytest.raises((AssertionError, KeyError)):
+        run(machine, examples=200)
