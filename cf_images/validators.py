@@ -1,11 +1,10 @@
-"""Refuse in the form what Cloudflare would refuse after the upload; attached to fields by ``apps.py``."""
+"""Refuse in the form what Cloudflare would refuse after the upload; ``apps.py`` attaches it to fields."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.db import models
@@ -13,19 +12,17 @@ from django.db.models.fields.files import FieldFile
 
 from cf_images import conf, images
 from cf_images.exceptions import ImageRejectedError
-from cf_images.files import from_start
-from cf_images.local import LocalImagesStorage
-from cf_images.sources import validate_source_url
-from cf_images.storage import CloudflareImagesStorage, select_storage
+from cf_images.images.reading import from_start
+from cf_images.storage import CloudflareImagesStorage, ImageStorage, select_storage
 
 __all__ = ["attach", "attach_everywhere", "validate_image", "validate_source_url"]
 
 
 def validate_image(value: Any) -> None:
-    """Raise ``ValidationError`` for a new file that Cloudflare would not take.
+    """Raise ``ValidationError`` for a new file that Cloudflare would not accept.
 
-    A file that is stored already is not looked at, so that ``full_clean()`` of an unchanged row downloads
-    nothing. What ``fit_limits`` will reduce on saving passes.
+    A stored file is not read, so that ``full_clean()`` of an unchanged row downloads nothing. What
+    ``fit_limits`` will reduce on saving passes.
     """
     if not _is_new(value):
         return
@@ -33,24 +30,34 @@ def validate_image(value: Any) -> None:
     try:
         with from_start(file) as start:
             info = images.inspect(start)
-        if not (_mends(value) and images.can_be_reduced(info)):
+        if not (_fits_limits(value) and images.can_be_reduced(info)):
             images.check_limits(info)
     except ImageRejectedError as error:
         raise ValidationError(error.message, code="image_rejected") from None
 
 
+def validate_source_url(url: str) -> None:
+    """Raise ``ValidationError`` unless an image may be fetched from ``url``.
+
+    https, a public host name, no credentials; ``CF_IMAGES["UPLOAD_URL_…"]`` relaxes each of them.
+    """
+    from cf_images.background import fetch  # the package has models, which must not load with this module
+
+    fetch.validate_source_url(url)
+
+
 def attach(field: models.Field[Any, Any]) -> None:
-    """Give the validator to an image field on one of our storages; migrations do not see it."""
+    """Add the validator to an image field on a storage of this package; migrations do not see it."""
     if not isinstance(field, models.ImageField) or validate_image in field.validators:
         return
-    chosen = getattr(field, "_storage_callable", None)  # Django keeps what ``storage=`` was given as
-    if chosen is select_storage or isinstance(field.storage, (CloudflareImagesStorage, LocalImagesStorage)):
+    chosen = getattr(field, "_storage_callable", None)  # Django keeps what ``storage=`` was given
+    if chosen is select_storage or isinstance(field.storage, ImageStorage):
         field.validators.append(validate_image)
 
 
 def attach_everywhere() -> None:
-    """``attach`` for every field of every model, unless ``VALIDATE_FIELDS`` is off."""
-    if not conf.package("VALIDATE_FIELDS"):
+    """``attach`` to every field of every model, unless ``VALIDATE_FIELDS`` is off."""
+    if not conf.setting("VALIDATE_FIELDS"):
         return
     for model in apps.get_models(include_auto_created=True):
         for field in model._meta.local_fields:
@@ -60,15 +67,15 @@ def attach_everywhere() -> None:
 def _is_new(value: Any) -> bool:
     if isinstance(value, FieldFile):
         return bool(value) and not getattr(value, "_committed", False)
-    return hasattr(value, "read")  # a file without a name is falsy, but a file
+    return hasattr(value, "read")  # a file without a name is false, but a file
 
 
-def _mends(value: Any) -> bool:
-    """Whether saving will reduce it; for local files, and DRF's uploads, the Cloudflare alias decides."""
+def _fits_limits(value: Any) -> bool:
+    """Return whether saving reduces it; for local files, and DRF's uploads, the Cloudflare alias decides."""
     storage = getattr(value, "storage", None)
     if not isinstance(storage, CloudflareImagesStorage):
-        alias = conf.package("CLOUDFLARE_ALIAS")
-        storage = storages[alias] if alias in settings.STORAGES else None
+        alias = conf.setting("CLOUDFLARE_ALIAS")
+        storage = storages[alias] if alias in conf.storage_declarations() else None
     if isinstance(storage, CloudflareImagesStorage):
-        return bool(storage.option("fit_limits"))
+        return storage.options.fit_limits
     return bool(conf.option("fit_limits", {}))

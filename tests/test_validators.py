@@ -1,4 +1,4 @@
-"""What forms refuse before it is sent: images that Cloudflare would not take, addresses nobody may fetch."""
+"""What forms refuse: images that Cloudflare would not accept, and URLs that must not be fetched."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import InMemoryStorage, storages
 from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
+from django.db.migrations.writer import MigrationWriter
 from django.db.models.fields.files import FieldFile
 from django.test import RequestFactory
 from PIL import Image
@@ -31,7 +32,7 @@ CLOUDFLARE = "cf_images.storage.CloudflareImagesStorage"
 
 
 def heic(width: int = 640, height: int = 480) -> bytes:
-    """The least that has a HEIC's header."""
+    """Return the smallest file with the header of a HEIC."""
     size = struct.pack(">I4sIII", 20, b"ispe", 0, width, height)
     properties = struct.pack(">I4s", 8 + len(size), b"ipco") + size
     properties = struct.pack(">I4s", 8 + len(properties), b"iprp") + properties
@@ -39,23 +40,23 @@ def heic(width: int = 640, height: int = 480) -> bytes:
     return struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic") + meta
 
 
-# What is refused, and a word of why.
+# What is refused, and a word of the reason.
 REFUSED = {
     "text.png": (b"just some text, whatever it is called", "plain text"),
     "page.jpg": (b"<!doctype html><title>404</title>", "HTML"),
     "scan.tiff": (picture("TIFF"), "TIFF"),
     "screen.bmp": (picture("BMP"), "BMP"),
     "paper.pdf": (b"%PDF-1.7\n", "PDF"),
-    "large.jpg": (JPEG + b"\0" * (11 * MB), "at most 10 MB"),
+    "large.jpg": (JPEG + b"\0" * (11 * MB), "the limit is 10 MB"),
     "broken.png": (PNG[:20], "damaged"),
     "empty.png": (b"", "empty"),
     "new.avif": (picture("AVIF"), "AVIF"),
 }
-TAKEN = {
+ACCEPTED = {
     "photo.jpg": JPEG,
     "picture.png": PNG,
     "named-wrongly.jpg": PNG,
-    "short.jpg": JPEG[:-9],  # nobody decodes it
+    "short.jpg": JPEG[:-9],  # it is not decoded
     "drawing.svg": SVG,
     "phone.heic": heic(),
     "film.gif": picture("GIF"),
@@ -79,11 +80,11 @@ def fits(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Profile._meta.get_field("image"), "storage", storages["cloudflare_images"])
 
 
-@pytest.mark.parametrize("name", TAKEN)
-def test_an_image_that_cloudflare_takes_passes(name: str) -> None:
-    validate_image(upload(name, TAKEN[name]))
-    validate_image(field_file(TAKEN[name], name))
-    Profile(image=ContentFile(TAKEN[name], name=name)).full_clean()
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_an_image_that_cloudflare_accepts_passes(name: str) -> None:
+    validate_image(upload(name, ACCEPTED[name]))
+    validate_image(field_file(ACCEPTED[name], name))
+    Profile(image=ContentFile(ACCEPTED[name], name=name)).full_clean()
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -99,7 +100,7 @@ def test_an_image_that_cloudflare_refuses_is_refused_with_the_reason(name: str) 
     assert list(refused.value.message_dict) == ["image"]
 
 
-def test_a_file_without_a_name_is_looked_at_too() -> None:
+def test_a_file_without_a_name_is_validated_too() -> None:
     nameless = File(io.BytesIO(b"text"))
     with pytest.raises(ValidationError):
         validate_image(nameless)
@@ -137,7 +138,7 @@ def test_the_file_stays_open_and_where_it_was(position: int, body: bytes) -> Non
     assert not file.closed
 
 
-def test_a_file_on_disk_is_looked_at_where_it_is() -> None:
+def test_a_file_on_disk_is_validated_where_it_is() -> None:
     with TemporaryUploadedFile("a.png", "image/png", len(PNG), None) as file:
         file.write(PNG)
         file.seek(0)
@@ -145,7 +146,7 @@ def test_a_file_on_disk_is_looked_at_where_it_is() -> None:
         assert file.tell() == 0
 
 
-def test_a_file_that_cannot_seek_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_seek_is_validated(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stream(io.BytesIO):
         def seekable(self) -> bool:
             return False
@@ -182,7 +183,7 @@ def test_what_cannot_be_reduced_is_refused_all_the_same(name: str) -> None:
 def test_an_animation_over_the_limit_cannot_be_reduced() -> None:
     frames = [Image.new("RGB", (2, 2), color) for color in ("red", "blue")]
     animation = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValidationError, match="at most 10 MB"):
+    with pytest.raises(ValidationError, match="the limit is 10 MB"):
         validate_image(upload("a.gif", animation + b"\0" * (11 * MB)))
 
 
@@ -243,23 +244,23 @@ def test_a_model_form_shows_a_field_error(name: str) -> None:
     assert list(form.errors) == ["image"]
 
 
-def test_a_model_form_shows_our_reason_where_django_has_none() -> None:
+def test_a_model_form_shows_the_reason_where_django_has_none() -> None:
     form = ProfileForm(files={"image": upload("a.tiff", REFUSED["scan.tiff"][0])})
     assert form.errors["image"] == [
-        "The file looks like a TIFF image or a raw photo; JPEG, PNG, GIF, WebP, SVG and HEIC are possible."
+        "The file looks like a TIFF image or a raw photo; JPEG, PNG, GIF, WebP, SVG and HEIC are supported."
     ]
     form = ProfileForm(files={"image": upload("a.jpg", REFUSED["large.jpg"][0])})
-    assert form.errors["image"] == ["The image file is 11.1 MB; at most 10 MB are possible."]
+    assert form.errors["image"] == ["The image file is too large (11.1 MB; the limit is 10 MB)."]
 
 
 @pytest.mark.usefixtures("development_or_production")
-def test_a_model_form_takes_a_good_image() -> None:
+def test_a_model_form_accepts_a_good_image() -> None:
     form = ProfileForm(files={"image": upload("a.jpg", JPEG)})
     assert form.is_valid(), form.errors
 
 
 @pytest.mark.usefixtures("fits")
-def test_a_model_form_takes_what_will_be_reduced() -> None:
+def test_a_model_form_accepts_what_will_be_reduced() -> None:
     form = ProfileForm(files={"image": upload("a.jpg", BIG_JPEG)})
     assert form.is_valid(), form.errors
 
@@ -287,16 +288,16 @@ def test_a_serializer_shows_a_field_error(name: str) -> None:
     assert list(serializer.errors) == ["image"]
 
 
-def test_a_serializer_shows_our_reason_and_takes_a_good_image() -> None:
+def test_a_serializer_shows_the_reason_and_accepts_a_good_image() -> None:
     refused = ProfileSerializer(data={"image": upload("a.jpg", REFUSED["large.jpg"][0])})
     assert not refused.is_valid()
-    assert refused.errors["image"] == ["The image file is 11.1 MB; at most 10 MB are possible."]
+    assert refused.errors["image"] == ["The image file is too large (11.1 MB; the limit is 10 MB)."]
     assert refused.errors["image"][0].code == "image_rejected"
     assert ProfileSerializer(data={"image": upload("a.jpg", JPEG)}).is_valid()
 
 
 @pytest.mark.usefixtures("fits")
-def test_a_serializer_takes_what_will_be_reduced() -> None:
+def test_a_serializer_accepts_what_will_be_reduced() -> None:
     serializer = ProfileSerializer(data={"image": upload("a.jpg", BIG_JPEG)})
     assert serializer.is_valid(), serializer.errors
 
@@ -309,13 +310,13 @@ def test_svg_and_heic_stop_at_djangos_form_field_and_nowhere_else(name: str) -> 
         class Meta(ProfileForm.Meta):
             pass
 
-    files = {"image": upload(name, TAKEN[name])}
+    files = {"image": upload(name, ACCEPTED[name])}
     assert not ProfileForm(files=files).is_valid()
     form = Open(files=files)
     assert form.is_valid(), form.errors
 
 
-# Addresses that Cloudflare is to fetch
+# URLs that Cloudflare is to fetch
 
 
 @pytest.mark.parametrize(
@@ -337,7 +338,7 @@ def test_svg_and_heic_stop_at_djangos_form_field_and_nowhere_else(name: str) -> 
         "https://example.com/" + "x" * (2000 - 20),
     ],
 )
-def test_a_public_address_is_good(url: str) -> None:
+def test_a_public_url_is_valid(url: str) -> None:
     validate_source_url(url)
 
 
@@ -403,11 +404,11 @@ BAD_URLS = {
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-def test_any_other_address_is_refused_with_the_reason(url: str) -> None:
+def test_any_other_url_is_refused_with_the_reason(url: str) -> None:
     with pytest.raises(ValidationError) as refused:
         validate_source_url(url)
     assert refused.value.code == "source_url"
-    assert refused.value.messages[0].startswith("The address cannot be used: ")
+    assert refused.value.messages[0].startswith("The URL cannot be used: ")
     assert BAD_URLS[url] in refused.value.messages[0]
 
 
@@ -432,10 +433,16 @@ def test_each_rule_can_be_relaxed_by_itself(
         validate_source_url(still_bad)
 
 
-def test_the_refusal_names_the_schemes_that_are_possible(settings: Any) -> None:
+def test_the_refusal_names_the_supported_schemes(settings: Any) -> None:
     settings.CF_IMAGES = {"UPLOAD_URL_SCHEMES": ["https", "http"]}
     with pytest.raises(ValidationError, match="it must begin with https:// or http://"):
         validate_source_url("ftp://example.com/")
+
+
+@pytest.mark.parametrize("validator", [validate_image, validate_source_url])
+def test_a_migration_holds_the_public_path_of_a_validator(validator: Any) -> None:
+    written, _ = MigrationWriter.serialize(validator)
+    assert written == f"cf_images.validators.{validator.__name__}"
 
 
 def test_a_hundred_thousand_characters_are_refused_at_once() -> None:

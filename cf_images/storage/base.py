@@ -1,0 +1,70 @@
+"""What the storages of this package have beyond Django's: variants in ``url()``, and ``replace()``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.files.storage import Storage
+from django.db import transaction
+
+from cf_images.delivery.signing import Lifetime
+from cf_images.images import names
+from cf_images.variants import FlexibleVariant
+
+
+class ImageStorage(Storage):
+    """A storage whose images have variants, and whose names are never used twice."""
+
+    @property
+    def default_variant(self) -> str:
+        """The variant that ``url()`` gives without one."""
+        raise NotImplementedError(f"{type(self).__name__} must define default_variant.")
+
+    def url(
+        self,
+        name: str | None,
+        variant: str | FlexibleVariant | None = None,
+        *,
+        expire: Lifetime | None = None,
+    ) -> str:
+        """Return the URL of ``variant`` of the image; ``expire`` is the lifetime of a signed one."""
+        raise NotImplementedError(f"{type(self).__name__} must define url().")
+
+    def url_variant(self, name: str, variant: str | FlexibleVariant) -> str:
+        """Return ``url(name, variant=variant)``: the method that templates look for in a storage of any
+        package.
+        """
+        return self.url(name, variant=variant)
+
+    def final_url(self, name: str, variant: str, *, expires_at: int | None = None) -> str:
+        """Return the URL that ``variant`` has once the image is stored, whether it is by now or not.
+
+        Signed only until ``expires_at`` (seconds since 1970): ``name`` may come from a visitor.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define final_url().")
+
+    def replace(
+        self, name: str | None, content: Any, *, max_length: int | None = None, using: str | None = None
+    ) -> str:
+        """Store ``content`` under a new name like ``name``, and delete the old image after the commit.
+
+        Return the new name, for the field: ``profile.image = storage.replace(profile.image.name, file)``.
+        Browsers keep an old URL for two days, so that a new picture needs a new one. If the new image is
+        rejected, or the transaction of the database ``using`` fails, the old one stays. Without ``name`` it
+        is ``save()``.
+        """
+        if not name:
+            return self.save(None, content, max_length=max_length)
+        stored = self.save(self._requested_name(name), content, max_length=max_length)
+        self._delete_after_commit(name, using=using)
+        return stored
+
+    def _requested_name(self, name: str) -> str | None:
+        """Return ``name`` as it was requested from ``save()``; ``None`` to take that of the new file."""
+        return names.requested_name(name)
+
+    def _delete_after_commit(self, name: str, *, using: str | None) -> None:
+        def delete() -> None:  # no partial: Django cannot log one that fails
+            self.delete(name)
+
+        transaction.on_commit(delete, using=using, robust=True)

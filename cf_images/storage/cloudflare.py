@@ -1,0 +1,368 @@
+"""The storage that keeps images at Cloudflare, at once or in the background."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.core.files.base import File
+from django.core.files.utils import validate_file_name
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models.fields.files import FieldFile
+from django.utils import timezone
+
+from cf_images import conf, images
+from cf_images.accounts import AccountStorage
+from cf_images.accounts.account import DeliveredVariant
+from cf_images.delivery.signing import Lifetime
+from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError
+from cf_images.images import metadata, names
+from cf_images.images.reading import from_start
+from cf_images.storage import legacy_names
+from cf_images.storage.base import ImageStorage
+from cf_images.storage.files import CloudflareImagesFile
+from cf_images.storage.pending_urls import pending_url
+from cf_images.storage.selection import named
+from cf_images.variants import FlexibleVariant, grammar
+
+if TYPE_CHECKING:
+    from cf_images.client import CloudflareImagesClient, Image
+    from cf_images.models import Upload
+
+PRIVATE_WITH_GIVEN_NAMES = (
+    "Cloudflare refuses custom IDs for private images (require_signed_urls), so that they cannot be kept "
+    "under a given name (unique_names: False): turn one of the two options off."
+)
+
+
+class CloudflareImagesStorage(AccountStorage, ImageStorage):
+    """Images at Cloudflare, under unique names; see ``conf.STORAGE_OPTIONS`` for the options.
+
+    Errors are those of ``cf_images.exceptions``; a missing image is also a ``FileNotFoundError``.
+    """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._find_alias() or conf.public_options(self.given_options)}>"
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """Return the alias for migrations, or the options without secrets."""
+        if alias := self.alias:
+            return "cf_images.storage.named", [alias], {}
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            [],
+            conf.public_options(self.given_options),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if alias := self.alias:
+            return named, (alias,)
+        return _rebuild, (type(self), conf.public_options(self.given_options))
+
+    def has_explicit_secret(self) -> bool:
+        """Return whether a secret was passed in code instead of through the settings."""
+        return self.alias is None and self.given_options != conf.public_options(self.given_options)
+
+    @property
+    def client(self) -> CloudflareImagesClient:
+        """A client with this storage's credentials; cheap, the connections belong to the process."""
+        return self.account.client()
+
+    # Names
+
+    def get_valid_name(self, name: str) -> str:
+        """Return a file name as it may stand in an image ID."""
+        return names.valid_filename(name) if self.options.unique_names else super().get_valid_name(name)
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """Return a unique name without a request; with ``unique_names: False`` the given one."""
+        name = str(name).replace("\\", "/")
+        validate_file_name(name, allow_relative_path=True)
+        private = self.options.require_signed_urls
+        if not self.options.unique_names:
+            if private:
+                raise ImproperlyConfigured(f"{self!r}: {PRIVATE_WITH_GIVEN_NAMES}")
+            return names.given_name(name, max_length=max_length)
+        if private and not self.options.background:
+            return names.private_stem(name, max_length=max_length)
+        unique = names.unique_name(name, seconds=int(time.time()), max_length=max_length)
+        return names.private_name(unique) if private else unique
+
+    def image_id(self, name: str) -> str:
+        """Return Cloudflare's ID of the image."""
+        name = self._without_url(name)
+        if "~" not in name:
+            return name
+        return self._id_in_row(name) or names.image_id(name)
+
+    def _without_url(self, name: str) -> str:
+        return legacy_names.image_id(name, self.account) if names.is_url(name) else name
+
+    def _id_in_row(self, name: str) -> str | None:
+        """Return the ID of a private image that only its row has, also where ``background`` is off by now."""
+        if not names.has_id_in_row(name):
+            return None
+        from cf_images import background  # its models, which a project without the app does not have
+
+        return background.remote_id(name, self.alias or "")
+
+    # URLs
+
+    @property
+    def default_variant(self) -> str:
+        """The variant that ``url()`` gives without one: the option ``variant``."""
+        return self.options.variant
+
+    def url(
+        self,
+        name: str | None,
+        variant: str | FlexibleVariant | None = None,
+        *,
+        expire: Lifetime | None = None,
+    ) -> str:
+        """Return the URL at which browsers get the image, by default as the option ``variant``.
+
+        The URL of a private image is signed and valid for at least ``expire``: see ``signing.expiry``. A
+        pending image has the URL of this package's own view. Never makes a request, but for signing keys that
+        the settings do not have.
+        """
+        if not name:
+            raise ValueError("An image without a name has no URL.")
+        account = self.account
+        if names.is_url(name):
+            return name if variant is None else self._url_of_url(name, variant, expire)
+        found, options = account.variant(variant), account.options
+        expires_at = None
+        private_id = names.private_id(name) if "~" in name else None
+        if private_id or options.require_signed_urls:
+            expires_at = self._expiry(found, expire)
+        if options.background and (pending := self._pending_url(name, found.name, expires_at)):
+            return pending
+        try:
+            image_id = (self._id_in_row(name) or private_id) if private_id else name
+            return (
+                found.url(image_id) if expires_at is None else account.signed_url(found, image_id, expires_at)
+            )
+        except SynchronousOnlyOperation:  # only the database has the ID, and the view may query it
+            pending = pending_url(name, found.name, expires_at=expires_at)
+            if pending is None or not options.background:
+                raise
+            return pending
+
+    def final_url(self, name: str, variant: str, *, expires_at: int | None = None) -> str:
+        """Return the delivery URL, whether Cloudflare has the image by now or not; signed until
+        ``expires_at``.
+        """
+        return self.account.url(self.image_id(name), variant, expires_at=expires_at)
+
+    def _url_of_url(self, name: str, variant: str | FlexibleVariant, expire: Lifetime | None) -> str:
+        found = self.account.variant(variant)
+        expires_at = self._expiry(found, expire) if self.options.require_signed_urls else None
+        return legacy_names.with_variant(name, self.account, found.name, expires_at=expires_at)
+
+    def _expiry(self, variant: DeliveredVariant, expire: Lifetime | None) -> int | None:
+        """Return when the URL of a private image expires; ``None`` where it needs no signature."""
+        if variant.is_never_signed:
+            return None
+        if variant.is_flexible:
+            grammar.check_signable(variant.name)
+        return self.account.expiry(expire)
+
+    def _pending_url(self, name: str, variant: str, expires_at: int | None) -> str | None:
+        from cf_images import background  # its models, which a project without the app does not have
+
+        if not background.is_pending(name):
+            return None
+        return pending_url(name, variant, expires_at=expires_at)
+
+    # Background uploads
+
+    def _required_alias(self) -> str:
+        if alias := self.alias:
+            return alias
+        raise ImproperlyConfigured(
+            f"{self!r} uploads in the background, but no alias in STORAGES has its options, so that a worker "
+            f"could not find it. Add it there and use storages[…], or turn its option background off."
+        )
+
+    def _row(self, name: str) -> Upload | None:
+        """Return the row of an image that Cloudflare has not confirmed; ``ImageNotFoundError`` for a deleted
+        one.
+        """
+        if not self.options.background:
+            return None
+        from cf_images import background
+
+        name = self._without_url(name)
+        if background.is_deleting(name):
+            raise ImageNotFoundError(f"{name} has been deleted.")
+        return background.find(name)
+
+    # Storing
+
+    def _save(self, name: str, content: File[Any]) -> str:
+        filename = os.path.basename(content.name or name)
+        with from_start(content.file if isinstance(content, FieldFile) else content) as start:
+            file, info = (
+                images.fit_limits(start) if self.options.fit_limits else (start, images.validate(start))
+            )
+            if self.options.unique_names:
+                name = names.with_extension(name, info.extension)
+            return self._store(name, file, info, filename)
+
+    def _store(self, name: str, file: IO[bytes], info: images.ImageInfo, filename: str) -> str:
+        options = self.options
+        private = options.require_signed_urls
+        facts: dict[str, Any] = {
+            "metadata": metadata.build(
+                info, filename, options.metadata, site=options.site, name=name if private else ""
+            ),
+            "creator": options.creator,
+        }
+        if options.background:
+            from cf_images import background
+
+            background.enqueue_file(
+                name=name,
+                alias=self._required_alias(),
+                file=file,
+                info=info,
+                filename=os.path.basename(name),
+                require_signed_urls=private,
+                **facts,
+            )
+            return name
+        send = self._store_private if private else self._store_public
+        return send(name, file, info.content_type, facts)
+
+    def _store_public(self, name: str, file: IO[bytes], content_type: str, facts: dict[str, Any]) -> str:
+        filename = os.path.basename(name)
+        self.client.upload(file, image_id=name, filename=filename, content_type=content_type, **facts)
+        return name
+
+    def _store_private(self, name: str, file: IO[bytes], content_type: str, facts: dict[str, Any]) -> str:
+        """Reserve an ID of Cloudflare's, then fill it: Cloudflare refuses custom IDs for private images."""
+        client = self.client
+        reserved = client.create_direct_upload(require_signed_urls=True, **facts)
+        image = client.upload_direct(
+            reserved.upload_url, file, filename=os.path.basename(name), content_type=content_type
+        )
+        return names.with_remote_id(name, image.id)
+
+    def delete(self, name: str) -> None:
+        """Delete the image, in the background after the commit; a missing one is not an error."""
+        if not name:
+            raise ValueError("The name must be given to delete().")
+        try:
+            if self.options.background:
+                from cf_images import background
+
+                background.delete(self._without_url(name), self._required_alias())
+            else:
+                self.client.delete(self.image_id(name))
+        except ImageNotFoundError:
+            pass
+
+    def _requested_name(self, name: str) -> str | None:
+        try:
+            return super()._requested_name(self._without_url(name))
+        except ImageNotFoundError:
+            return None  # the URL of a foreign image
+
+    def _delete_after_commit(self, name: str, *, using: str | None) -> None:
+        if self.options.background:
+            from cf_images import background
+
+            if (using or DEFAULT_DB_ALIAS) == background.database():
+                self.delete(name)  # a row of the same transaction, which commits with the new image's
+                return
+        super()._delete_after_commit(name, using=using)
+
+    # Reading
+
+    def _open(self, name: str, mode: str = "rb") -> CloudflareImagesFile:
+        if mode != "rb":
+            raise ValueError(f"Images at Cloudflare are read as bytes and never changed: mode {mode!r}.")
+        return CloudflareImagesFile(name, lambda: self._original(name))
+
+    def exists(self, name: str) -> bool:
+        """Return whether the image is at Cloudflare or pending; a reservation without bytes does not
+        count.
+        """
+        try:
+            return self._row(name) is not None or not self._details(name).draft
+        except ImageNotFoundError:
+            return False
+
+    def size(self, name: str) -> int:
+        """Return the bytes of the original: from the metadata of what this package stored, else by reading
+        it.
+        """
+        if upload := self._row(name):
+            return upload.size or 0  # one that Cloudflare has yet to fetch is empty
+        size = metadata.size_of(self._details(name).metadata)
+        if size is not None:
+            return size
+        with self.open(name) as file:
+            return int(file.size)
+
+    def get_created_time(self, name: str) -> datetime:
+        """Return when Cloudflare got the image; aware or naive by ``USE_TZ``."""
+        if upload := self._row(name):
+            return upload.created_at  # the database has it as the settings say
+        uploaded_at = self._details(name).uploaded_at
+        if uploaded_at is None:
+            raise CloudflareUnavailableError(f"Cloudflare does not say when it got {name}.")
+        return uploaded_at if conf.project_setting("USE_TZ") else timezone.make_naive(uploaded_at)
+
+    get_modified_time = get_created_time  # an image is never changed, only replaced by another
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Return folders and images below ``path``; reads the whole account, 1,000 images a request."""
+        prefix = f"{path.strip('/')}/" if path.strip("/.") else ""
+        folders: set[str] = set()
+        files: list[str] = []
+        for name in self._all_names():
+            folder, slash, _ = name.removeprefix(prefix).partition("/")
+            if not name.startswith(prefix):
+                continue
+            folders.add(folder) if slash else files.append(folder)
+        return sorted(folders), files
+
+    def _all_names(self) -> set[str]:
+        found = {_name_of(image) for image in self.client.list_images()}
+        if not self.options.background:
+            return found
+        from cf_images import background
+
+        alias = self._required_alias()
+        return (found | background.pending_names(alias)) - background.deleting_names(alias)
+
+    def _original(self, name: str) -> IO[bytes]:
+        if self._row(name):
+            from cf_images import background
+
+            pending = background.open_pending(name)
+            if pending is not None:
+                return pending
+        from cf_images.client.seekable import seekable  # httpx, only for a request
+
+        return seekable(self.client.download(self.image_id(name)))
+
+    def _details(self, name: str) -> Image:
+        return self.client.details(self.image_id(name))
+
+
+def _rebuild(storage: type[CloudflareImagesStorage], options: dict[str, Any]) -> CloudflareImagesStorage:
+    return storage(**options)
+
+
+def _name_of(image: Image) -> str:
+    """Return the name under which a field has the image; the metadata of a private one tell it."""
+    name = metadata.name_of(image.metadata)
+    if not name:
+        return image.id
+    return name if names.is_private(name) else names.with_remote_id(name, image.id)

@@ -1,0 +1,38 @@
+"""The file that the storage opens: the original of an image, as Django reads it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import IO
+
+from django.core.files.base import File
+
+
+class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy only
+    """The original of an image, read-only: seeks, iterates, closes, and reopens by calling ``fetch`` again.
+
+    ``fetch`` returns a file at its first byte or raises ``ImageNotFoundError``.
+    """
+
+    def __init__(self, name: str, fetch: Callable[[], IO[bytes]]) -> None:
+        self._fetch = fetch
+        super().__init__(fetch(), name)
+        self.mode = "rb"
+
+    def open(self, mode: str | None = None) -> CloudflareImagesFile:  # type: ignore[override]
+        """Start again at the first byte, also after ``close()``."""
+        if mode not in (None, "rb"):
+            raise ValueError(f"Images at Cloudflare are read as bytes and never changed: mode {mode!r}.")
+        if self.closed:
+            self.file = self._fetch()
+        self.seek(0)
+        return self
+
+    @property
+    def size(self) -> int:
+        """Bytes of the original; of a download from the response's header, where it has one."""
+        position = self.tell()
+        size = self.seek(0, io.SEEK_END)
+        self.seek(position)
+        return int(size)
