@@ -1,4 +1,4 @@
-"""Uploads in Django's admin: what waits, why, and the two things a person may do about it."""
+"""Uploads in Django's admin: the pending ones, their problems, and two actions."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from cf_images import background, signing
+from cf_images import background
+from cf_images.delivery import signing
 from cf_images.models import State, Upload
+from cf_images.storage.pending_urls import pending_url
 
 _THUMBNAIL_VARIANT = "public"
-_THUMBNAIL_SECONDS = 600  # that the address of a private one is good at least
+_THUMBNAIL_SECONDS = 600  # the lifetime of the URL of a private one
 
 
 @admin.register(Upload)
 class UploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only
-    """Read-only but for the actions: a row that is edited by hand may lose its image."""
+    """The list of uploads; read-only except for the actions, since an edited row may lose its image."""
 
     list_display = ("thumbnail", "name", "state", "age", "attempts", "problem", "storage")
     list_display_links = ("name",)
     list_filter = ("state", "storage")
     search_fields = ("name",)
     ordering = ("-created_at", "-pk")
-    actions = ("retry", "discard")
+    actions = ("retry", "delete_images")
     show_full_result_count = False
     fields = (
         *("name", "storage", "state", "thumbnail", "problem", "attempts", "next_attempt_at", "created_at"),
@@ -46,19 +48,17 @@ class UploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for my
 
     @admin.display(description=_("image"))
     def thumbnail(self, upload: Upload) -> str:
-        """The image while it is here; afterwards the address leads to Cloudflare."""
+        """The image while it is pending; afterwards its URL leads to Cloudflare."""
         private = upload.require_signed_urls
-        ends_at = signing.ending(_THUMBNAIL_SECONDS, now=time.time()) if private else None
-        address = background.waiting_address(upload.name, _THUMBNAIL_VARIANT, ends_at=ends_at)
-        if address is None or upload.state == State.DOOMED:
+        expires_at = signing.expiry(_THUMBNAIL_SECONDS, now=time.time()) if private else None
+        url = pending_url(upload.name, _THUMBNAIL_VARIANT, expires_at=expires_at)
+        if url is None or upload.state == State.DELETING:
             return "–"
-        return format_html(
-            '<img src="{}" alt="" loading="lazy" style="max-width:6em;max-height:4em">', address
-        )
+        return format_html('<img src="{}" alt="" loading="lazy" style="max-width:6em;max-height:4em">', url)
 
     @admin.display(description=_("age"), ordering="created_at")
     def age(self, upload: Upload) -> str:
-        """How long ago it was accepted."""
+        """The time since it was accepted."""
         return timesince(upload.created_at, depth=1)
 
     @admin.display(description=_("problem"))
@@ -70,17 +70,17 @@ class UploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for my
 
     @admin.action(description=_("Try again now"), permissions=["retry"])
     def retry(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
-        """Rejected images wait again; those that wait are due now."""
+        """Requeue rejected uploads; make pending ones due."""
         count = background.retry(uploads)
         text = ngettext("%d image is tried again.", "%d images are tried again.", count)
         self.message_user(request, text % count, messages.SUCCESS)
 
-    @admin.action(description=_("Delete the image, here and at Cloudflare"), permissions=["discard"])
-    def discard(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
-        """As the storage's ``delete()``: for good."""
+    @admin.action(description=_("Delete the image, here and at Cloudflare"), permissions=["delete_image"])
+    def delete_images(self, request: HttpRequest, uploads: QuerySet[Upload]) -> None:
+        """Delete for good, as the storage's ``delete()``."""
         count = 0
         for upload in uploads:
-            background.discard(upload.name, upload.storage)
+            background.delete(upload.name, upload.storage)
             count += 1
         text = ngettext("%d image is deleted.", "%d images are deleted.", count)
         self.message_user(request, text % count, messages.SUCCESS)
@@ -89,18 +89,18 @@ class UploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for my
         """``cf_images.retry_upload``."""
         return request.user.has_perm("cf_images.retry_upload")
 
-    def has_discard_permission(self, request: HttpRequest) -> bool:
-        """``cf_images.discard_upload``."""
-        return request.user.has_perm("cf_images.discard_upload")
+    def has_delete_image_permission(self, request: HttpRequest) -> bool:
+        """``cf_images.delete_image``."""
+        return request.user.has_perm("cf_images.delete_image")
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        """Nobody: rows come from ``save()``."""
+        """Return ``False``: rows come from ``save()``."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:  # noqa: ARG002
-        """Nobody."""
+        """Return ``False``: an edited row may lose its image."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Upload | None = None) -> bool:  # noqa: ARG002
-        """Nobody: deleting the row would lose the bytes and keep the image at Cloudflare."""
+        """Return ``False``: deleting the row would lose the bytes and keep the image at Cloudflare."""
         return False

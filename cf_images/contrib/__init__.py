@@ -1,1 +1,1 @@
-"""For other packages and people's own admins: each module imports what it is for, and nothing imports it."""
+"""Integrations that a project chooses: each module imports the package it is for; nothing else imports it."""

@@ -1,6 +1,7 @@
-"""``ImageAdminMixin``: thumbnails in people's own admins; the list of uploads is ``cf_images.admin``.
+"""``ImageAdminMixin``: thumbnails in the admin of a project's own models.
 
-No template, style sheet or script of its own: what Django's widgets write, with an image beside it.
+It has no template, style sheet or script: it puts an image beside Django's own widgets. The list of uploads
+is ``cf_images.admin``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from cf_images.exceptions import CloudflareImagesError
-from cf_images.flexible import FlexibleVariant
 from cf_images.markup import image_attributes
-from cf_images.markup.attributes import as_html
+from cf_images.markup.attributes import attributes_html
+from cf_images.variants import FlexibleVariant
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import BaseModelAdmin
@@ -36,15 +37,15 @@ logger = logging.getLogger(__name__)
 _SIDE = 60  # pixels of a thumbnail on the page
 _SQUARE = f"width:{_SIDE}px;height:{_SIDE}px;object-fit:cover;flex:none"
 _BESIDE = "display:flex;gap:10px;align-items:flex-start"
-# Their words are for people and without secrets; those of other storages are for the log.
-_MAY_BE_SHOWN = (CloudflareImagesError, ImproperlyConfigured)
+# Their messages contain no secrets; those of other storages are only logged.
+_SAFE_ERRORS = (CloudflareImagesError, ImproperlyConfigured)
 
 
 class ImageAdminMixin(_Admin):
-    """For a ``ModelAdmin`` or an inline, before it: a column ``thumbnail``, and thumbnails in the form.
+    """A mixin for ``ModelAdmin`` and inlines: a column ``thumbnail``, and thumbnails in the form.
 
-    ``thumbnail_field`` is what the column shows, by default the first ``ImageField``; ``thumbnail_variant`` a
-    variant that exists for every image, private ones included.
+    ``thumbnail_field`` is the field of the column, by default the first ``ImageField``. ``thumbnail_variant``
+    is a variant that every image has, private ones included.
     """
 
     thumbnail_field: str | None = None
@@ -52,17 +53,17 @@ class ImageAdminMixin(_Admin):
 
     @admin.display(description=_("image"))
     def thumbnail(self, row: models.Model) -> SafeString | None:
-        """The image of a row, for ``list_display`` and ``readonly_fields``."""
+        """Return the image of a row, for ``list_display`` and ``readonly_fields``."""
         return thumbnail(getattr(row, self._thumbnail_field()), self.thumbnail_variant)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Django's own form field, with a thumbnail unless somebody chose another widget."""
+        """Return Django's form field, with a thumbnail unless the project chose another widget."""
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if (
             isinstance(db_field, models.ImageField)
             and type(getattr(field, "widget", None)) is AdminFileWidget
         ):
-            field.widget = ThumbnailFileWidget.instead_of(field.widget, variant=self.thumbnail_variant)
+            field.widget = ThumbnailFileWidget.from_widget(field.widget, variant=self.thumbnail_variant)
         return field
 
     def _thumbnail_field(self) -> str:
@@ -72,56 +73,56 @@ class ImageAdminMixin(_Admin):
         names = [field.name for field in fields if isinstance(field, models.ImageField)]
         if not names:
             raise ImproperlyConfigured(
-                f"{type(self).__name__}: {self.model._meta.label} has no ImageField for a thumbnail: "
-                f"set thumbnail_field to what it shall show."
+                f"{type(self).__name__}: {self.model._meta.label} has no ImageField for a thumbnail. "
+                f"Set thumbnail_field to the name of a field or property with the image."
             )
         return names[0]
 
 
 class ThumbnailFileWidget(AdminFileWidget):
-    """The admin's widget to choose, replace and clear a file, with a thumbnail of the one that is there."""
+    """The admin's widget to choose, replace and clear a file, with a thumbnail of the current one."""
 
     variant: str | FlexibleVariant = "public"
 
     @classmethod
-    def instead_of(cls, widget: AdminFileWidget, *, variant: str | FlexibleVariant) -> ThumbnailFileWidget:
-        """The same as ``widget``, which a form field has made its own already."""
-        made = cls(attrs=widget.attrs)
-        made.is_required, made.is_localized = widget.is_required, widget.is_localized
-        made.variant = variant
-        return made
+    def from_widget(cls, widget: AdminFileWidget, *, variant: str | FlexibleVariant) -> ThumbnailFileWidget:
+        """Return a widget with the state of ``widget``, which a form field has already prepared."""
+        replacement = cls(attrs=widget.attrs)
+        replacement.is_required, replacement.is_localized = widget.is_required, widget.is_localized
+        replacement.variant = variant
+        return replacement
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        """What Django writes, beside the thumbnail."""
+        """Return Django's widget beside the thumbnail."""
         if not _is_stored(value):
             return super().render(name, value, attrs, renderer)
-        shown = thumbnail(value, self.variant, alt="")
+        image = thumbnail(value, self.variant, alt="")
         inputs = super().render(name, _linked(value), attrs, renderer)
-        return format_html('<div style="{}">{}<div>{}</div></div>', _BESIDE, shown, inputs)
+        return format_html('<div style="{}">{}<div>{}</div></div>', _BESIDE, image, inputs)
 
 
 def thumbnail(
     image: Any, variant: str | FlexibleVariant = "public", *, alt: str | None = None
 ) -> SafeString | None:
-    """A small ``<img>`` of a field file, for columns of your own; ``None`` for an empty field.
+    """Return a small ``<img>`` of a field file, for your own columns; ``None`` for an empty field.
 
-    Never a request and never a query. A storage that fails gives a dash, whose title has the reason.
+    Never makes a request or a query. If the storage fails, return a dash; its title has the reason.
     """
     if not image:
         return None
     name = posixpath.basename(str(image))  # str() of the row could ask the database
     try:
         attributes = image_attributes(image, variant, alt=name if alt is None else alt)
-    except Exception as error:  # noqa: BLE001  # storages raise what they like; the page must still be shown
+    except Exception as error:  # noqa: BLE001  # storages raise anything; the page must still render
         return _dash(_reason(error, image))
     if not attributes:
-        return _dash(_("This is not the address of an image."))
+        return _dash(_("This is not the URL of an image."))
     square = {"width": str(_SIDE), "height": str(_SIDE), "style": _SQUARE}
-    return format_html("<img {}>", as_html({**attributes, **square}))
+    return format_html("<img{}>", attributes_html({**attributes, **square}))
 
 
 class _Linked:
-    """A file whose storage cannot say its address, as Django's template wants it."""
+    """A file without a URL, for Django's template."""
 
     url = "#"
 
@@ -145,8 +146,8 @@ def _is_stored(value: Any) -> bool:
 
 def _reason(error: Exception, image: Any) -> str:
     logger.warning("No thumbnail of %s: %s", image, error, exc_info=error)
-    words = str(error) if isinstance(error, _MAY_BE_SHOWN) else type(error).__name__
-    return words + ""  # not marked as safe, whatever it was made of
+    reason = str(error) if isinstance(error, _SAFE_ERRORS) else type(error).__name__
+    return reason + ""  # never marked as safe
 
 
 def _dash(reason: Any) -> SafeString:
