@@ -1,4 +1,4 @@
-"""Whether we get in: settings, network, token, account, hash, subscription, and room for another image."""
+"""Access to the account: settings, network, token, account ID, account hash and subscription."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from cf_images import conf
-from cf_images.checks import credentials_of
+from cf_images.accounts import backend_options
+from cf_images.checks.storages import credentials_of
 from cf_images.client import CloudflareImagesClient, DirectUpload
-from cf_images.doctor.accounts import LONGEST, Account, Asked
-from cf_images.doctor.findings import Finding, failure, ok, warning
-from cf_images.doctor.refusals import SUBSCRIPTION, TOKEN, not_permitted
+from cf_images.doctor.failures import SUBSCRIPTION, TOKEN, not_permitted
+from cf_images.doctor.findings import Finding, failure, ok
+from cf_images.doctor.shared_accounts import MAX_TIMEOUT, Request, SharedAccount
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -22,38 +23,37 @@ from cf_images.exceptions import (
 )
 
 _HASH = re.compile(r"[A-Za-z0-9_-]{20,24}")
-_NEARLY_FULL = 0.9
 
 
-def settings(account: Account, _asked: Asked) -> Iterator[Finding]:
-    """The three credentials are there; in every environment, unlike the checks."""
+def settings(account: SharedAccount, _request: Request) -> Iterator[Finding]:
+    """Examine the three credentials; in every environment, unlike the checks."""
     messages = [
-        message
-        for alias, storage in zip(account.aliases, account.storages, strict=True)
-        for message in credentials_of(alias, dict(storage.given_options))
+        message for alias in account.aliases for message in credentials_of(alias, backend_options()[alias])
     ]
     for message in messages:
-        yield failure("settings", message.msg, remedy=message.hint or "")
+        yield failure("settings", message.msg, hint=message.hint or "")
     if not messages:
         yield ok("settings", "Account ID, token and account hash are given.")
 
 
-def network(account: Account, _asked: Asked) -> Iterator[Finding]:
-    """Somebody answers at ``api_url``."""
-    client, host = account.client, urlsplit(account.storage.option("api_url")).hostname
+def network(account: SharedAccount, _request: Request) -> Iterator[Finding]:
+    """Examine whether a server responds at ``api_url``."""
+    client, host = account.client, urlsplit(account.options.api_url).hostname
     began = time.monotonic()
     try:
         client.server_time()
     except CloudflareUnavailableError:
-        if time.monotonic() - began > LONGEST / 2:
+        if time.monotonic() - began > MAX_TIMEOUT / 2:
             raise
         client.server_time()  # one packet may be lost
-    yield ok("network", f"{host} answers.")
+    yield ok("network", f"{host} responds.")
 
 
-def token(account: Account, _asked: Asked) -> Iterator[Finding]:
-    """The token may read and edit images: a reservation is made and deleted, which no list ever shows."""
-    client, account_hash = account.client, account.storage.option("account_hash")
+def token(account: SharedAccount, _request: Request) -> Iterator[Finding]:
+    """Examine whether the token may read and edit images, by a reservation that is deleted; no list shows
+    it.
+    """
+    client, account_hash = account.client, account.options.account_hash
     client.stats()
     try:
         with _reservation(client) as draft:
@@ -69,33 +69,20 @@ def token(account: Account, _asked: Asked) -> Iterator[Finding]:
     given = f"This account's is {real}: " if real else "See dashboard: Images, Hosted images; "
     yield failure(
         "hash",
-        f"The account hash {account_hash} is another account's: no image would be shown.",
-        remedy=f"{given}{conf.remedy('account_hash')}.",
+        f"The account hash {account_hash} is that of another account: no image would be shown.",
+        hint=f"{given}{conf.credential_hint('account_hash')}.",
     )
 
 
-def subscription(account: Account, _asked: Asked) -> Iterator[Finding]:
-    """The account has Cloudflare Images: without it, it has no signing keys either."""
+def subscription(account: SharedAccount, _request: Request) -> Iterator[Finding]:
+    """Examine whether the account has Cloudflare Images: without it, it has no signing keys either."""
     account.client.signing_keys()
     yield ok(SUBSCRIPTION, "The account has Cloudflare Images.")
 
 
-def quota(account: Account, _asked: Asked) -> Iterator[Finding]:
-    """There is room for images."""
-    stats = account.client.stats()
-    used = f"{stats.current:,} of {stats.allowed:,} images are stored"
-    remedy = "Buy more (dashboard: Images, Plans), or delete images that nobody needs."
-    if stats.current >= stats.allowed:
-        yield failure("quota", f"The account is full: {used}.", remedy=remedy)
-    elif stats.current >= stats.allowed * _NEARLY_FULL:
-        yield warning("quota", f"The account is nearly full: {used}.", remedy=remedy)
-    else:
-        yield ok("quota", f"{used}.")
-
-
 @contextmanager
 def _reservation(client: CloudflareImagesClient) -> Iterator[DirectUpload]:
-    """An ID for a moment. One that cannot be deleted ends by itself, after half an hour."""
+    """Reserve an ID for a moment. One that cannot be deleted expires after half an hour."""
     draft = client.create_direct_upload()
     try:
         yield draft
@@ -107,11 +94,11 @@ def _reservation(client: CloudflareImagesClient) -> Iterator[DirectUpload]:
 
 
 def _hash_of(client: CloudflareImagesClient, draft: DirectUpload) -> str:
-    """The account's own hash: not from the upload URL, which is a secret, but from a delivery URL."""
+    """Return the account's hash: not from the upload URL, which is a secret, but from a delivery URL."""
     try:
-        addresses = client.details(draft.id).variants
+        delivery_urls = client.details(draft.id).variants
     except CloudflareImagesError:
         return ""
-    segments = urlsplit(addresses[0] if addresses else "").path.split("/")
+    segments = urlsplit(delivery_urls[0] if delivery_urls else "").path.split("/")
     before = segments[segments.index(draft.id) - 1] if draft.id in segments else ""
     return before if _HASH.fullmatch(before) else ""

@@ -1,38 +1,38 @@
-"""Whether this machine's clock agrees with Cloudflare's, on which the ends of signed addresses depend."""
+"""Whether this machine's clock agrees with Cloudflare's, on which the expiry of signed URLs depends."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 
-from cf_images.doctor.accounts import Account, Asked
 from cf_images.doctor.findings import Finding, failure, ok, skipped, warning
+from cf_images.doctor.shared_accounts import Request, SharedAccount
 
-# NTP keeps a clock within a second; half a minute is a machine that nobody synchronizes.
+# NTP keeps a clock within a second; a machine that is off by half a minute is not synchronized.
 _WARNING = 30  # seconds
-# What Kerberos tolerates, and a fair lifetime of an address: behind by more, such a one is born dead.
+# What Kerberos tolerates, and a usual lifetime of a URL: a clock that is later by more expires it at once.
 _FAILURE = 300  # seconds
-_REMEDY = "Synchronize this machine's clock, by NTP (timedatectl set-ntp true) or that of its host."
+_HINT = "Synchronize this machine's clock, by NTP (timedatectl set-ntp true) or that of its host."
 
 
-def clock(account: Account, _asked: Asked) -> Iterator[Finding]:
-    """The difference to the ``Date`` of an answer."""
+def clock(account: SharedAccount, _request: Request) -> Iterator[Finding]:
+    """Examine the difference to the ``Date`` of a response."""
     before = time.time()
-    theirs = account.client.server_time()
-    ours = (before + time.time()) / 2
-    if theirs is None:
-        yield skipped("clock", "The clock: the answer has no Date to compare with.")
+    cloudflare_time = account.client.server_time()
+    local_time = (before + time.time()) / 2
+    if cloudflare_time is None:
+        yield skipped("clock", "The clock: the response has no Date to compare with.")
         return
-    ahead = round(ours - theirs.timestamp() - 0.5)  # a Date is cut to the second
+    ahead = round(local_time - cloudflare_time.timestamp() - 0.5)  # a Date is cut to the second
     words = f"This machine's clock is {abs(ahead):,} s {'ahead of' if ahead > 0 else 'behind'} Cloudflare's"
     if abs(ahead) < _WARNING:
         yield ok("clock", "This machine's clock agrees with Cloudflare's.")
     elif abs(ahead) < _FAILURE:
-        yield warning("clock", f"{words}: {_effect(ahead)}.", remedy=_REMEDY)
+        yield warning("clock", f"{words}: {_effect(ahead)}.", hint=_HINT)
     else:
-        short = "much too late" if ahead > 0 else "before anybody opens them"
-        yield failure("clock", f"{words}: {_effect(ahead)}, short ones {short}.", remedy=_REMEDY)
+        short = "much too late" if ahead > 0 else "before they are opened"
+        yield failure("clock", f"{words}: {_effect(ahead)}, short ones {short}.", hint=_HINT)
 
 
 def _effect(ahead: int) -> str:
-    return f"signed addresses end {abs(ahead):,} s {'later' if ahead > 0 else 'earlier'} than they should"
+    return f"signed URLs expire {abs(ahead):,} s {'later' if ahead > 0 else 'earlier'} than they should"

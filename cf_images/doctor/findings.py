@@ -1,4 +1,4 @@
-"""What an examination found: one plain sentence, and what to do about it."""
+"""What an examination found: one sentence, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,30 +17,32 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """``name`` never changes, for machines; ``storages`` are the aliases that share the account, if any."""
+    """A finding; ``name`` never changes, for machines; ``storages`` are the aliases of the account, if
+    any.
+    """
 
     name: str
     level: Level
     message: str
-    remedy: str = ""
+    hint: str = ""
     storages: tuple[str, ...] = ()
 
 
 def ok(name: str, message: str) -> Finding:
-    """All is well."""
+    """Return a finding that nothing is wrong."""
     return Finding(name=name, level=Level.OK, message=message)
 
 
-def warning(name: str, message: str, *, remedy: str) -> Finding:
-    """It works, but somebody should know."""
-    return Finding(name=name, level=Level.WARNING, message=message, remedy=remedy)
+def warning(name: str, message: str, *, hint: str) -> Finding:
+    """Return a finding about what works, but should be known."""
+    return Finding(name=name, level=Level.WARNING, message=message, hint=hint)
 
 
-def failure(name: str, message: str, *, remedy: str) -> Finding:
-    """It does not work."""
-    return Finding(name=name, level=Level.FAILURE, message=message, remedy=remedy)
+def failure(name: str, message: str, *, hint: str) -> Finding:
+    """Return a finding about what does not work."""
+    return Finding(name=name, level=Level.FAILURE, message=message, hint=hint)
 
 
 def skipped(name: str, message: str) -> Finding:
-    """Nobody looked."""
+    """Return a finding that something was not examined."""
     return Finding(name=name, level=Level.SKIPPED, message=message)

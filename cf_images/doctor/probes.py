@@ -1,4 +1,4 @@
-"""``--probe``: a tiny image is uploaded, looked at as a visitor would, and deleted whatever happens."""
+"""``--probe``: upload a tiny image, request it as a visitor would, and delete it whatever happens."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from cf_images import conf, delivery, keys, signing
-from cf_images.client import CloudflareImagesClient, Delivered, Variant, deliver
-from cf_images.delivery import DeliveryURL
-from cf_images.doctor.accounts import LONGEST, Account, Asked
+from cf_images import conf
+from cf_images.accounts import Account
+from cf_images.client import CloudflareImagesClient, DeliveryResponse, Variant, fetch_delivery_url
+from cf_images.delivery import signing
+from cf_images.delivery.urls import DeliveryURL
+from cf_images.doctor.failures import guarded, network_hint
 from cf_images.doctor.findings import Finding, failure, ok, skipped, warning
-from cf_images.doctor.refusals import guarded, network_remedy
+from cf_images.doctor.shared_accounts import MAX_TIMEOUT, Request, SharedAccount
 from cf_images.doctor.variants import APPLY
 from cf_images.exceptions import CloudflareImagesError, CloudflareUnavailableError, ImageNotFoundError
-from cf_images.storage import CloudflareImagesStorage
+from cf_images.variants import grammar
 
 PREFIX = "cf-images-doctor-"
 
@@ -26,92 +28,89 @@ _FILENAME = "probe.png"
 _PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-_TRIES = 3  # a fresh image may be found, and then not, for a while
+_TRIES = 3  # a fresh image is "not found" at times
 _PAUSE = 1.0  # seconds between two tries
 _DEFINITE = (200, 400, 401, 403)
-_REMEDIES = {
+_HINTS = {
     9425: f"The account may not have this variant. {APPLY}",
-    9427: f"Correct the account hash: {conf.remedy('account_hash')}.",
-    9429: "Turn flexible variants on in the dashboard (Images, Variants), or ask for named variants only.",
+    9427: f"Correct the account hash: {conf.credential_hint('account_hash')}.",
+    9429: "Turn flexible variants on in the dashboard (Images, Variants), or use named variants only.",
 }
-_SHAPE = (
+_TEMPLATE_HINT = (
     "A custom domain must be a zone of this account, proxied by Cloudflare, with /cdn-cgi/imagedelivery; a "
-    "reverse proxy must ask https://imagedelivery.net/<account_hash>/<image_id>/<variant>, with the query."
+    "reverse proxy must request https://imagedelivery.net/<account_hash>/<image_id>/<variant> with the query."
 )
-_SIGNATURE = (
+_SIGNATURE_HINT = (
     "Check the clock and the account hash, and the signing keys with manage.py cf_images keys; a reverse "
     "proxy must pass on the query."
 )
 
 
-def probes(account: Account, asked: Asked) -> Iterator[Finding]:
-    """A public image and a private one, as far as the account's storages keep such."""
-    if not asked.probe:
-        yield skipped(_PUBLIC, "Delivery was not tried; --probe uploads a tiny image, opens and deletes it.")
+def probes(account: SharedAccount, request: Request) -> Iterator[Finding]:
+    """Try a public image and a private one, where the account's storages keep such images."""
+    if not request.probe:
+        yield skipped(_PUBLIC, "Delivery was not tried; --probe uploads, requests and deletes a tiny image.")
         return
     private = account.private
-    public = [storage for storage in account.storages if storage not in private]
+    public = [member for member in account.accounts if member not in private]
     if public:
-        yield from guarded(_PUBLIC, lambda: _public(account.client, public, asked))
+        yield from guarded(_PUBLIC, lambda: _public(account.client, public, request))
     if private:
         yield from guarded(_PRIVATE, lambda: _private(account.client, private))
 
 
-def _public(
-    client: CloudflareImagesClient, storages: Sequence[CloudflareImagesStorage], asked: Asked
-) -> list[Finding]:
-    """An image with an ID of ours, through each delivery address."""
+def _public(client: CloudflareImagesClient, members: Sequence[Account], request: Request) -> list[Finding]:
+    """Try an image with a custom ID, through each delivery URL."""
     image_id = f"{PREFIX}{secrets.token_hex(8)}"
 
     def opened() -> Iterator[Finding]:
         client.upload(io.BytesIO(_PIXEL), image_id=image_id, filename=_FILENAME)
-        places = [_place(storage, image_id, storage.option("variant")) for storage in storages]
-        for place in dict.fromkeys(places):
-            yield _judged(_PUBLIC, place, _seen(place), remedy=_SHAPE)
-        if asked.flexible_at or conf.package("FLEXIBLE_VARIANTS"):
-            place = replace(places[0], variant="w=1")
-            yield _judged(_FLEXIBLE, place, _seen(place), remedy=_SHAPE)
+        found = [_url(member, image_id, member.options.variant) for member in members]
+        for url in dict.fromkeys(found):
+            yield _finding(_PUBLIC, url, _fetch(url), hint=_TEMPLATE_HINT)
+        if request.flexible_at or conf.setting("FLEXIBLE_VARIANTS"):
+            url = replace(found[0], variant="w=1")
+            yield _finding(_FLEXIBLE, url, _fetch(url), hint=_TEMPLATE_HINT)
 
     return _and_deleted(client, image_id, lambda: guarded(_PUBLIC, opened))
 
 
-def _private(client: CloudflareImagesClient, storages: Sequence[CloudflareImagesStorage]) -> list[Finding]:
-    """An image in a reservation: signed it opens, bare it does not."""
+def _private(client: CloudflareImagesClient, members: Sequence[Account]) -> list[Finding]:
+    """Try an image in a reservation: it must be served with a signature, and refused without."""
     variants = client.list_variants()
     draft = client.create_direct_upload(require_signed_urls=True)
 
     def opened() -> Iterator[Finding]:
         client.upload_direct(draft.upload_url, io.BytesIO(_PIXEL), filename=_FILENAME)
-        found = [_signed_and_bare(storage, draft.id, variants) for storage in storages]
+        found = [_with_and_without_signature(member, draft.id, variants) for member in members]
         yield from dict.fromkeys(finding for findings in found for finding in findings)
 
     return _and_deleted(client, draft.id, lambda: guarded(_PRIVATE, opened))
 
 
-def _signed_and_bare(
-    storage: CloudflareImagesStorage, image_id: str, variants: Mapping[str, Variant]
+def _with_and_without_signature(
+    account: Account, image_id: str, variants: Mapping[str, Variant]
 ) -> Iterator[Finding]:
-    variant = _signable(storage, variants)
+    variant = _signable(account, variants)
     if not variant:
-        message = "Every variant of the account shows private images to everybody."
-        yield warning(_PRIVATE, message, remedy=f"Declare one that does not. {APPLY}")
+        message = "Every variant of the account shows private images to everyone."
+        yield warning(_PRIVATE, message, hint=f"Declare one that does not. {APPLY}")
         return
-    place = _place(storage, image_id, variant)
-    ends_at = signing.ending(storage.option("expire"), now=time.time())
-    signed = signing.sign(place, keys.signing_keys(storage.given_options)[-1], ends_at=ends_at)
-    yield _judged(_PRIVATE, place, _seen(signed), remedy=_SIGNATURE, how=", signed")
-    if _seen(place).is_image:
+    url = _url(account, image_id, variant)
+    signed = signing.sign(url, account.signing_keys()[-1], expires_at=account.expiry())
+    yield _finding(_PRIVATE, url, _fetch(signed), hint=_SIGNATURE_HINT, how=", signed")
+    if _fetch(url).is_image:
         yield failure(
             _PRIVATE,
-            f"{place.delivery_url} shows a private image without a signature.",
-            remedy="Whatever stands before Cloudflare must not keep images, nor add signatures of its own.",
+            f"{url.delivery_url} shows a private image without a signature.",
+            hint="What stands in front of Cloudflare must neither cache images nor add signatures.",
         )
 
 
 def _and_deleted(
     client: CloudflareImagesClient, image_id: str, examine: Callable[[], list[Finding]]
 ) -> list[Finding]:
-    """What was found, and what was left behind; deleted also where somebody interrupts."""
+    """Return what was found, and what could not be deleted; deletes also when interrupted."""
     try:
         found = examine()
     finally:
@@ -124,60 +123,60 @@ def _deleted(client: CloudflareImagesClient, image_id: str) -> list[Finding]:
         try:
             client.delete(image_id)
         except ImageNotFoundError:
-            time.sleep(_PAUSE)  # it was never there, or it flickers
+            time.sleep(_PAUSE)  # it was never there, or it is "not found" for a moment
         except CloudflareImagesError as error:
-            remedy = "Delete it in the dashboard, should it be there: it counts as one of the stored images."
+            hint = "Delete it in the dashboard if it is there: it counts as one of the stored images."
             message = f"The probe {image_id} could not be deleted: {error}"
-            return [warning("probe-left", message, remedy=remedy)]
+            return [warning("probe-left", message, hint=hint)]
         else:
             break
     return []
 
 
-def _place(storage: CloudflareImagesStorage, image_id: str, variant: str) -> DeliveryURL:
+def _url(account: Account, image_id: str, variant: str) -> DeliveryURL:
     return DeliveryURL(
-        delivery_url=storage.option("delivery_url"),
-        account_hash=storage.option("account_hash"),
+        delivery_url=account.options.delivery_url,
+        account_hash=account.options.require("account_hash"),
         image_id=image_id,
-        variant=delivery.clean_variant(variant),
+        variant=grammar.clean_variant(variant),
     )
 
 
-def _signable(storage: CloudflareImagesStorage, variants: Mapping[str, Variant]) -> str:
-    """The variant that the storage serves, or another whose signature counts."""
-    wanted = sorted(variants, key=lambda name: name != storage.option("variant"))
+def _signable(account: Account, variants: Mapping[str, Variant]) -> str:
+    """Return the variant that the storage serves, or another one that needs a signature."""
+    wanted = sorted(variants, key=lambda name: name != account.options.variant)
     return next((name for name in wanted if not variants[name].never_require_signed_urls), "")
 
 
-def _seen(place: DeliveryURL, *, tries: int = _TRIES) -> Delivered:
-    """What a browser gets there, status 0 for nothing; a fresh image has more than one try."""
-    seen = _seen_once(place)
-    if tries <= 1 or seen.status in _DEFINITE:
-        return seen
+def _fetch(url: DeliveryURL, *, tries: int = _TRIES) -> DeliveryResponse:
+    """Return the response that a browser gets, status 0 for none; a fresh image has more than one try."""
+    response = _fetch_once(url)
+    if tries <= 1 or response.status in _DEFINITE:
+        return response
     time.sleep(_PAUSE)
-    return _seen(place, tries=tries - 1 if seen.status else 1)
+    return _fetch(url, tries=tries - 1 if response.status else 1)
 
 
-def _seen_once(place: DeliveryURL) -> Delivered:
+def _fetch_once(url: DeliveryURL) -> DeliveryResponse:
     try:
-        return deliver(str(place), timeout=LONGEST)
+        return fetch_delivery_url(str(url), timeout=MAX_TIMEOUT)
     except CloudflareUnavailableError as error:
-        return Delivered(status=0, message=error.message)
+        return DeliveryResponse(status=0, message=error.message)
 
 
-def _judged(name: str, place: DeliveryURL, seen: Delivered, *, remedy: str, how: str = "") -> Finding:
-    where = f"{place.delivery_url} as {place.variant!r}{how}"
-    if seen.is_image:
-        return ok(name, f"The probe opens at {where}.")
-    if not seen.status:
-        message = f"The probe does not open at {where}: {seen.message}"
-        return failure(name, message, remedy=network_remedy(seen.message))
-    code = f", code {seen.code}" if seen.code else ""
-    got = seen.message or f"no image, but {seen.content_type or 'nothing'}"
-    message = f"The probe does not open at {where}: {got} (HTTP {seen.status}{code})"
-    return failure(name, message, remedy=_remedy(seen, how) or remedy)
+def _finding(name: str, url: DeliveryURL, response: DeliveryResponse, *, hint: str, how: str = "") -> Finding:
+    where = f"{url.delivery_url} as {url.variant!r}{how}"
+    if response.is_image:
+        return ok(name, f"The probe is shown at {where}.")
+    if not response.status:
+        message = f"The probe is not shown at {where}: {response.message}"
+        return failure(name, message, hint=network_hint(response.message))
+    code = f", code {response.code}" if response.code else ""
+    got = response.message or f"no image, but {response.content_type or 'nothing'}"
+    message = f"The probe is not shown at {where}: {got} (HTTP {response.status}{code})"
+    return failure(name, message, hint=_hint(response, how) or hint)
 
 
-def _remedy(seen: Delivered, how: str) -> str:
-    """By Cloudflare's code; it has the same one for a missing variant and for a bad signature."""
-    return "" if how and seen.code == 9425 else _REMEDIES.get(seen.code or 0, "")
+def _hint(response: DeliveryResponse, how: str) -> str:
+    """Return a hint by Cloudflare's code, which is the same for a missing variant and for a bad signature."""
+    return "" if how and response.code == 9425 else _HINTS.get(response.code or 0, "")

@@ -1,4 +1,4 @@
-"""The project's own Django templates: where they are, without reading or loading any."""
+"""Find the template files of the project; ``template_uses`` reads them."""
 
 from __future__ import annotations
 
@@ -13,45 +13,29 @@ from django.template import engines
 from django.template.backends.django import DjangoTemplates
 from django.template.engine import Engine
 
-_LIBRARY = "cf_images.templatetags.cf_images"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFile:
-    """One file that an engine may load; ``libraries`` are the names under which it knows our tags.
-
-    ``is_builtin``: they are there without ``{% load %}``.
-    """
+    """One file, and the engine that may load it."""
 
     path: Path
-    encoding: str
-    libraries: frozenset[str]
-    is_builtin: bool
+    engine: Engine
 
     @property
-    def shown(self) -> str:
-        """Its path as a person at the prompt would write it."""
-        working = Path.cwd()
-        return str(self.path.relative_to(working) if self.path.is_relative_to(working) else self.path)
+    def label(self) -> str:
+        """The path for messages: relative to the working directory where the file is below it."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
 
 
 def template_files() -> Iterator[TemplateFile]:
-    """All files in DIRS and in the templates folders of apps that are no packages, each once."""
+    """Yield each file in ``DIRS`` and in the template folders of apps that are not installed packages."""
     seen: set[Path] = set()
-    for backend in engines.all():
-        if not isinstance(backend, DjangoTemplates):
-            continue
-        engine = backend.engine
-        libraries = frozenset(name for name, path in engine.libraries.items() if path == _LIBRARY)
+    for engine in [backend.engine for backend in engines.all() if isinstance(backend, DjangoTemplates)]:
         for path in _paths(engine):
             if (resolved := path.resolve()) not in seen:
                 seen.add(resolved)
-                yield TemplateFile(
-                    path=path.absolute(),
-                    encoding=engine.file_charset,
-                    libraries=libraries,
-                    is_builtin=_LIBRARY in engine.builtins,
-                )
+                yield TemplateFile(path=path.absolute(), engine=engine)
 
 
 def _paths(engine: Engine) -> Iterator[Path]:
@@ -62,16 +46,16 @@ def _paths(engine: Engine) -> Iterator[Path]:
 
 
 def _folders(engine: Engine) -> Iterator[Path]:
-    """DIRS wherever they are; of the loaders' folders only those that are the project's own."""
+    """Yield ``DIRS`` wherever they are, and those folders of the loaders that belong to the project."""
     yield from map(Path, engine.dirs)
-    packages = _packages()
+    packages = _package_folders()
     for loader in engine.template_loaders:
         for folder in map(Path, getattr(loader, "get_dirs", list)()):
             if not any(folder.resolve().is_relative_to(installed) for installed in packages):
                 yield folder
 
 
-def _packages() -> list[Path]:
-    """Where the interpreter keeps packages that somebody else wrote."""
+def _package_folders() -> list[Path]:
+    """Return the folders where the interpreter keeps installed packages."""
     known = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages()]
-    return [Path(place).resolve() for place in {*known, *site.getsitepackages()}]
+    return [Path(folder).resolve() for folder in {*known, *site.getsitepackages()}]

@@ -1,93 +1,84 @@
-"""Whether the variants that templates ask for exist: what Cloudflare would refuse, and what it would ignore.
+"""Judge the variants that templates ask for: unknown names, and options that Cloudflare refuses or ignores.
 
-``template_files`` finds the files, ``usages`` reads them; here is what is wrong with what they ask for.
+``template_files`` finds the files, ``template_uses`` reads them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from cf_images import conf, delivery
-from cf_images.checks import cloudflare_options
-from cf_images.doctor.findings import Finding, Level, ok, warning
+from cf_images import conf
+from cf_images.accounts import backend_options
+from cf_images.doctor.findings import Finding, Level, failure, ok, warning
 from cf_images.doctor.template_files import template_files
-from cf_images.doctor.usages import Use, uses_in
+from cf_images.doctor.template_uses import Use, uses_in
 from cf_images.exceptions import InvalidVariantError
-from cf_images.flexible import FlexibleVariant
 from cf_images.markup.attributes import OPTIONS, check_keywords
-from cf_images.markup.candidates import names_of
-from cf_images.options import Transform
+from cf_images.markup.srcset_candidates import split_names as names_of
+from cf_images.variants import Transform, grammar
+from cf_images.variants.flexible import FlexibleVariant
 
-UNDECLARED, OPTION, FLEXIBLE = "template-variant", "template-option", "template-flexible"
-
-_COMMA = re.compile(r",(?![^(]*\))")  # rgb(1,2,3) has commas of its own
 _RESIZING = ("widths", "dpr")
 _SWITCHES = ("True", "False", "None")
+_OPTION_HINT = "Correct it in the template; see the sections Variants and Tags of the README."
+_FLEXIBLE_HINT = 'Declare a named variant in CF_IMAGES["VARIANTS"] and use its name.'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The uses of our tags in all templates, and the files that could not be read."""
+    """The uses in all templates, and the files that cannot be read."""
 
     uses: tuple[Use, ...] = ()
     unreadable: tuple[str, ...] = ()
 
     @property
     def first_flexible(self) -> str:
-        """Where a flexible variant is used; empty where none is."""
+        """The first place that needs flexible variants; empty if there is none."""
         return next((use.place for use in self.uses if _flexible(use)), "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Problem:
-    """What is wrong with a use; equal ones are told once, with all their places."""
-
-    name: str
-    message: str
-    remedy: str
-    level: Level = Level.FAILURE
-
-
 def read() -> Reading:
-    """Every use in the project's own templates."""
+    """Read all templates of the project."""
     uses: list[Use] = []
     unreadable = []
     for file in template_files():
         try:
             uses.extend(uses_in(file))
         except (OSError, UnicodeError):
-            unreadable.append(file.shown)
+            unreadable.append(file.label)
     return Reading(uses=tuple(uses), unreadable=tuple(unreadable))
 
 
 def judged(reading: Reading) -> Iterator[Finding]:
-    """Each problem with the places where it is, or that there is none."""
-    places: dict[_Problem, list[str]] = {}
+    """Yield each problem once, with all its places; say so if no use would fail."""
+    places: dict[Finding, list[str]] = {}
     for use in reading.uses:
         for problem in _problems(use):
             places.setdefault(problem, []).append(use.place)
     for problem, found in places.items():
-        message = f"{', '.join(dict.fromkeys(found))}: {problem.message}"
-        yield Finding(name=problem.name, level=problem.level, message=message, remedy=problem.remedy)
-    for path in reading.unreadable:
-        remedy = "Make it readable, and save it in the encoding of the engine."
-        yield warning("template-unreadable", f"{path} cannot be read.", remedy=remedy)
+        yield replace(problem, message=f"{', '.join(dict.fromkeys(found))}: {problem.message}")
+    for label in reading.unreadable:
+        hint = "Correct its permissions, or save it in the charset of its engine (by default UTF-8)."
+        yield warning("template-unreadable", f"{label} cannot be read.", hint=hint)
     if not any(problem.level is Level.FAILURE for problem in places):
         yield ok("templates", _summary(reading.uses))
 
 
-def _summary(uses: Iterable[Use]) -> str:
-    uses = list(uses)
+def _summary(uses: Collection[Use]) -> str:
     files = {use.place.rpartition(":")[0] for use in uses}
-    unknown = sum(not use.is_known for use in uses)
-    words = f"{len(uses)} uses of variants in {len(files)} templates are as declared"
-    return f"{words}; {unknown} of them only rendering knows." if unknown else f"{words}."
+    variables = sum(not use.is_known for use in uses)
+    text = f"{_count(len(uses), 'use')} of variants in {_count(len(files), 'template')} checked"
+    return f"{text}, except {_count(variables, 'variable')}." if variables else f"{text}."
 
 
-def _problems(use: Use) -> Iterator[_Problem]:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _problems(use: Use) -> Iterator[Finding]:
+    """Yield what is wrong with a use, without its place: equal problems are one finding."""
     if use.is_tag:
         yield from _keyword_problems(use)
     for variant in _variants(use):
@@ -97,7 +88,7 @@ def _problems(use: Use) -> Iterator[_Problem]:
 
 
 def _variants(use: Use) -> list[str]:
-    """The variants that a use names: a tag may have several, and another as its placeholder."""
+    """Return the variants of a use; a tag may name several, and one more as its placeholder."""
     several = names_of(use.variant) if use.is_tag and use.variant else None
     named = several or ([] if use.variant is None else [use.variant])
     placeholder = use.keywords.get("placeholder")
@@ -105,80 +96,56 @@ def _variants(use: Use) -> list[str]:
 
 
 def _flexible(use: Use) -> str:
-    """What of a use needs flexible variants; empty where nothing does."""
-    asked = [variant for variant in _variants(use) if delivery.is_flexible(variant)]
+    """Return what of a use needs flexible variants; empty if nothing does."""
+    asked = [variant for variant in _variants(use) if grammar.is_flexible(variant)]
     asked += [f"{name}=" for name in use.keywords if name in OPTIONS or name in _RESIZING]
     if use.keywords.get("placeholder") == "True":
         asked.append("placeholder=True")
     return ", ".join(asked)
 
 
-def _variant_problems(variant: str, *, is_tag: bool) -> Iterator[_Problem]:
+def _variant_problems(variant: str, *, is_tag: bool) -> Iterator[Finding]:
+    level, prefix = Level.FAILURE, ""
     try:
-        cleaned = delivery.clean_variant(variant)
-        if delivery.is_flexible(cleaned):
+        cleaned = grammar.clean_variant(variant)
+        if grammar.is_flexible(cleaned):
             Transform.parse(cleaned)
+            # What follows Cloudflare only ignores; the tag raises for it.
+            level, prefix = Level.FAILURE if is_tag else Level.WARNING, f"in {cleaned!r} "
+            FlexibleVariant.parse(cleaned)
+        elif cleaned not in (named := conf.variant_names()):
+            message = f"variant {cleaned!r} is not declared; named variants are {', '.join(named)}."
+            yield failure("template-variant", message, hint=_name_hint(cleaned, named))
     except InvalidVariantError as error:
-        yield _Problem(name=OPTION, message=_sentence(error), remedy=_OPTION_REMEDY)
-        return
-    if delivery.is_flexible(cleaned):
-        yield from _strict_problems(cleaned, is_tag=is_tag)
-    elif cleaned not in (declared := conf.variants()):
-        yield _Problem(
-            name=UNDECLARED,
-            message=f"variant {cleaned!r} is declared nowhere; declared are {', '.join(declared)}.",
-            remedy=f'{_nearest(cleaned, declared)}eclare it in CF_IMAGES["VARIANTS"].',
-        )
+        yield replace(_option_problem(error, prefix), level=level)
 
 
-def _strict_problems(variant: str, *, is_tag: bool) -> Iterator[_Problem]:
-    """What Cloudflare only ignores; our tag refuses it."""
-    pairs = (pair.partition("=") for pair in _COMMA.split(variant))
-    try:
-        FlexibleVariant.from_options({name: value for name, _, value in pairs})
-    except InvalidVariantError as error:
-        level = Level.FAILURE if is_tag else Level.WARNING
-        message = f"in {variant!r} {_sentence(error)}"
-        yield _Problem(name=OPTION, level=level, message=message, remedy=_OPTION_REMEDY)
-
-
-def _keyword_problems(use: Use) -> Iterator[_Problem]:
+def _keyword_problems(use: Use) -> Iterator[Finding]:
     try:
         check_keywords(use.keywords)
         options = {name: text for name, text in use.keywords.items() if name in OPTIONS and text != "None"}
         if options and None not in options.values():
             FlexibleVariant.from_options(options)
-    except InvalidVariantError as error:
-        yield _Problem(name=OPTION, message=_sentence(error), remedy=_OPTION_REMEDY)
-    except TypeError as error:
-        yield _Problem(name=OPTION, message=f"{error}.", remedy="Correct the keywords of the tag.")
+    except (InvalidVariantError, TypeError) as error:
+        yield _option_problem(error)
 
 
-def _flexible_problems(asked: str) -> Iterator[_Problem]:
-    if conf.package("FLEXIBLE_VARIANTS") is False:
-        yield _Problem(
-            name=FLEXIBLE,
-            message=f'{asked!r} needs flexible variants, and CF_IMAGES["FLEXIBLE_VARIANTS"] is False.',
-            remedy='Declare a named variant in CF_IMAGES["VARIANTS"] and use its name.',
-        )
-    ours = cloudflare_options().values()
-    if ours and all(conf.option("require_signed_urls", options) for options in ours):
-        yield _Problem(
-            name="template-private",
-            level=Level.WARNING,
-            message=f"{asked!r} needs flexible variants, and the images are private: Cloudflare signs none.",
-            remedy='Declare a named variant in CF_IMAGES["VARIANTS"] and use its name.',
-        )
+def _flexible_problems(asked: str) -> Iterator[Finding]:
+    if conf.setting("FLEXIBLE_VARIANTS") is False:
+        message = f'{asked!r} needs flexible variants, and CF_IMAGES["FLEXIBLE_VARIANTS"] is False.'
+        yield failure("template-flexible", message, hint=_FLEXIBLE_HINT)
+    accounts = backend_options().values()
+    if accounts and all(conf.option("require_signed_urls", options) for options in accounts):
+        message = f"{asked!r} needs flexible variants, which Cloudflare does not serve for private images."
+        yield warning("template-private", message, hint=_FLEXIBLE_HINT)
 
 
-_OPTION_REMEDY = "Correct it in the template; the README's section Variants has the forms."
+def _option_problem(error: Exception, prefix: str = "") -> Finding:
+    return failure("template-option", f"{prefix}{error.args[0].rstrip('.')}.", hint=_OPTION_HINT)
 
 
-def _nearest(variant: str, declared: Iterable[str]) -> str:
-    by_lower = {name.lower(): name for name in declared}
-    nearest = get_close_matches(variant.lower(), by_lower, n=1)
-    return f"Write {by_lower[nearest[0]]!r}, or d" if nearest else "D"
-
-
-def _sentence(error: InvalidVariantError) -> str:
-    return error.message.rstrip(".") + "."
+def _name_hint(variant: str, named: Iterable[str]) -> str:
+    by_lower = {name.lower(): name for name in named}
+    if nearest := get_close_matches(variant.lower(), by_lower, n=1):
+        return f'Write {by_lower[nearest[0]]!r}, or declare {variant!r} in CF_IMAGES["VARIANTS"].'
+    return f'Declare {variant!r} in CF_IMAGES["VARIANTS"].'

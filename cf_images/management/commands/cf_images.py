@@ -1,4 +1,4 @@
-"""``manage.py cf_images <subcommand>``: only dispatches; each subcommand is a module of its own."""
+"""``manage.py cf_images <subcommand>``: dispatches to a module per subcommand."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from cf_images.management.subcommands import deliver, doctor, keys, prune, uploads, variants
+from cf_images.management.subcommands import doctor, keys, process, prune, uploads, variants
 
 
 class Subcommand(Protocol):
-    """What a module in ``subcommands`` has."""
+    """A module in ``subcommands``."""
 
     HELP: str
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare its options."""
+        """Add its options."""
         ...
 
     def handle(self, command: BaseCommand, options: dict[str, Any]) -> None:
-        """Do it; failures are ``CommandError`` or an exit status."""
+        """Run; a failure is a ``CommandError`` or an exit status."""
         ...
 
 
 SUBCOMMANDS: dict[str, Subcommand] = {
-    "deliver": deliver,
     "doctor": doctor,
     "keys": keys,
+    "process": process,
     "prune": prune,
     "uploads": uploads,
     "variants": variants,
@@ -34,12 +34,12 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 
 
 class Command(BaseCommand):
-    """Dispatches to a subcommand."""
+    """The command ``cf_images``."""
 
-    help = "Cloudflare Images: a doctor, background uploads, and the account's variants and keys."
+    help = "Cloudflare Images: a doctor, background uploads, and the variants and signing keys of accounts."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """One parser for each subcommand."""
+        """Add a parser for each subcommand."""
         subparsers = parser.add_subparsers(dest="subcommand", metavar="subcommand", required=True)
         for name, subcommand in SUBCOMMANDS.items():
             subcommand.add_arguments(
@@ -47,5 +47,5 @@ class Command(BaseCommand):
             )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Run the chosen one."""
+        """Run the chosen subcommand."""
         SUBCOMMANDS[options["subcommand"]].handle(self, options)

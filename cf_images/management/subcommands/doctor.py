@@ -1,4 +1,4 @@
-"""``cf_images doctor``: prints what ``cf_images.doctor`` finds; exit status 1 where anything fails."""
+"""``cf_images doctor``: print what ``cf_images.doctor`` finds; exit with 1 if anything fails."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cf_images import conf
-from cf_images.checks import cloudflare_options
+from cf_images.accounts import backend_options
 from cf_images.doctor import Finding, Level, examine, examine_templates
 
 HELP = "Examine settings, templates and accounts, and say what is wrong and what to do about it."
 
 _MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "–"}
 _PLAIN_MARKS = {Level.OK: "+", Level.WARNING: "!", Level.FAILURE: "x", Level.SKIPPED: "-"}
-_COUNTED = {"ok": "ok", "warning": "warning(s)", "failure": "failure(s)", "skipped": "skipped"}
 _STYLES = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.FAILURE: "ERROR", Level.SKIPPED: "NOTICE"}
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """What to look at, and how to say it."""
+    """Add what is examined, and how it is printed."""
     parser.add_argument("--storage", metavar="ALIAS", help="only the account of this storage (default: all)")
-    parser.add_argument("--probe", action="store_true", help="upload a tiny image, open it and delete it")
-    parser.add_argument("--templates", action="store_true", help="only the templates; no network")
+    parser.add_argument("--probe", action="store_true", help="upload, request and delete a tiny image")
+    parser.add_argument("--templates", action="store_true", help="only the templates; no request")
     parser.add_argument("--json", action="store_true", help="one JSON document, for machines")
     parser.add_argument("--fail-on-warning", action="store_true", help="exit with 1 for warnings, too")
-    parser.set_defaults(skip_checks=True)  # it runs where checks fail, and says what they say
+    parser.set_defaults(skip_checks=True)  # it runs where checks fail, and reports them
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
-    """Examine and print; each line as soon as it is known."""
+    """Examine, and print each line as soon as it is known."""
     _check_alias(options["storage"])
     if options["templates"]:
         findings = examine_templates()
@@ -50,12 +49,12 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def _check_alias(chosen: str | None) -> None:
     try:
-        known = cloudflare_options()
+        known = backend_options()
     except ImproperlyConfigured:
-        return  # a finding says it
+        return  # a finding reports it
     if chosen is not None and chosen not in known:
         names = ", ".join(known) or "there is none"
-        raise CommandError(f"{chosen} in STORAGES is no Cloudflare Images storage ({names}).")
+        raise CommandError(f"{chosen} in STORAGES is not a CloudflareImagesStorage ({names}).")
 
 
 def _as_json(command: BaseCommand, findings: Iterable[Finding]) -> list[Finding]:
@@ -72,17 +71,23 @@ def _as_json(command: BaseCommand, findings: Iterable[Finding]) -> list[Finding]
 
 def _as_lines(command: BaseCommand, findings: Iterable[Finding]) -> list[Finding]:
     found: list[Finding] = []
-    marks = _MARKS if _encoded(command, "".join(_MARKS.values())) else _PLAIN_MARKS
+    marks = _MARKS if _can_write(command, "".join(_MARKS.values())) else _PLAIN_MARKS
     for storages, group in groupby(findings, key=lambda finding: finding.storages):
         _write(command, f"{', '.join(storages) or 'project'}:")
         for finding in group:
             found.append(finding)
             style = getattr(command.style, _STYLES[finding.level])
-            _write(command, f"  {style(marks[finding.level])} {_shown(finding.message)}")
-            if finding.remedy:
-                _write(command, f"      {_shown(finding.remedy)}")
-    _write(command, ", ".join(f"{count} {_COUNTED[level]}" for level, count in _counts(found).items()))
+            _write(command, f"  {style(marks[finding.level])} {_one_line(finding.message)}")
+            if finding.hint:
+                _write(command, f"      {_one_line(finding.hint)}")
+    _write(command, ", ".join(_counted(level, count) for level, count in _counts(found).items()))
     return found
+
+
+def _counted(level: str, count: int) -> str:
+    """Return ``1 failure`` or ``2 failures``; ``ok`` and ``skipped`` have no plural."""
+    has_plural = level in (Level.FAILURE, Level.WARNING)
+    return f"{count} {level}{'s' if has_plural and count != 1 else ''}"
 
 
 def _counts(found: Iterable[Finding]) -> dict[str, int]:
@@ -90,19 +95,19 @@ def _counts(found: Iterable[Finding]) -> dict[str, int]:
     return {level.value: counted[level] for level in Level}
 
 
-def _shown(text: str) -> str:
-    """On one line, and without what a terminal would obey: others chose some of the words."""
-    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+def _one_line(text: str) -> str:
+    """Return ``text`` on one line, without control characters: parts of it come from other machines."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
 
 
 def _write(command: BaseCommand, line: str) -> None:
-    if not _encoded(command, line):
+    if not _can_write(command, line):
         line = line.encode("ascii", "replace").decode()
     command.stdout.write(line)
 
 
-def _encoded(command: BaseCommand, text: str) -> bool:
-    """Whether the stream can write it."""
+def _can_write(command: BaseCommand, text: str) -> bool:
+    """Return whether the stream can write ``text``."""
     try:
         text.encode(getattr(command.stdout, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):

@@ -1,4 +1,4 @@
-"""``cf_images prune``: forget rows of images that were stored long ago."""
+"""``cf_images prune``: delete rows of images that were stored long ago."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ HELP = "Delete the rows of public images that were stored long ago; the images s
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """How long ago."""
+    """Add ``--days``."""
     parser.add_argument(
-        "--days", type=int, default=90, help="keep the rows of the last so many (default: 90)"
+        "--days", type=int, metavar="N", default=90, help="keep the rows of the last N days (default: 90)"
     )
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
-    """Delete them and say how many."""
+    """Delete the rows and print their number."""
     count = prune(timedelta(days=options["days"]))
-    command.stdout.write(f"{count:,} rows deleted.")
+    command.stdout.write(f"{count:,} row{'' if count == 1 else 's'} deleted.")

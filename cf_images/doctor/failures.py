@@ -1,4 +1,4 @@
-"""What went wrong while something was examined, as a finding: in words, never a traceback."""
+"""What went wrong during an examination, as a finding: in words, never a traceback."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from cf_images.exceptions import (
     RateLimitedError,
 )
 
-UNREACHABLE = "unreachable"  # no answer at all
-CLOUDFLARE = "cloudflare"  # an answer, but Cloudflare fails or asks to wait
+UNREACHABLE = "unreachable"  # no response at all
+CLOUDFLARE = "cloudflare"  # a response, but Cloudflare fails or asks to wait
 ACCOUNT, TOKEN, SUBSCRIPTION = "account", "token", "subscription"  # what a finding is about
 
-_CREDENTIALS = "dashboard: My Profile, API tokens; permission Cloudflare Images: Edit, for this very account"
+_CREDENTIALS = "dashboard: My Profile, API tokens; permission Cloudflare Images: Edit, for this account"
 _SUBSCRIPTION_CODES = (5403, 5453)
 _TOKEN_CODES = (6003, 6111, 9109)
 # What Python and OpenSSL say, and what to do about it.
 _REASONS = {
-    r"proxy": "Check the proxy's address in the environment, and that it lets requests to this host pass.",
+    r"proxy": "Check the proxy's URL in the environment, and that it lets requests to this host pass.",
     r"name or service|name resolution|getaddrinfo|nodename|no address associated": (
         "The host's name is not found: check DNS on this machine, and api_url."
     ),
@@ -37,59 +37,59 @@ _REASONS = {
         "TLS fails: check this machine's clock and CA certificates (SSL_CERT_FILE), and whether something "
         "between here and Cloudflare opens TLS."
     ),
-    r"refused": "Nothing listens there: check api_url and delivery_url, and that a firewall lets HTTPS out.",
-    r"no complete answer": "The packets get lost, or the network is slow: check firewall and routes.",
+    r"refused": "Nothing listens there: check api_url and delivery_url, and the firewall's rules for HTTPS.",
+    r"no complete response": "The packets get lost, or the network is slow: check firewall and routes.",
 }
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # what httpx obeys
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # the variables that the client reads
 _OTHERWISE = "Check that this machine reaches the internet by HTTPS."
 
 
 def guarded(name: str, examine: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """All findings of an examination; one that breaks is a finding itself, after those that came before."""
+    """Return all findings of an examination; if it fails, that is a finding after those that came before."""
     found: list[Finding] = []
     try:
         for finding in examine():
             found.append(finding)  # noqa: PERF402  # keeps what came before an error
     except CloudflareImagesError as error:
-        found.append(refusal(name, error))
+        found.append(failure_of(name, error))
     except ImproperlyConfigured as error:
-        found.append(failure(name, str(error), remedy="Correct it in the settings."))
+        found.append(failure(name, str(error), hint="Correct it in the settings."))
     except DatabaseError as error:
-        remedy = "Check DATABASES, and run manage.py migrate."
-        found.append(failure(name, f"The database does not answer: {_line(error)}", remedy=remedy))
+        hint = "Check DATABASES, and run manage.py migrate."
+        found.append(failure(name, f"The database does not respond: {_line(error)}", hint=hint))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # huey exits; a defect must not hide the rest
         found.append(_broken(name, error))
     return found
 
 
-def refusal(name: str, error: CloudflareImagesError) -> Finding:
-    """What Cloudflare, or the network, has against us; of the examination ``name`` if of nothing else."""
+def failure_of(name: str, error: CloudflareImagesError) -> Finding:
+    """Return what Cloudflare, or the network, reports; under ``name`` if it concerns nothing else."""
     if isinstance(error, RateLimitedError):
-        remedy = "Wait some minutes: 1,200 requests in five minutes are allowed to all tokens of a user."
-        return failure(CLOUDFLARE, f"Cloudflare asks to wait: {error}", remedy=remedy)
+        hint = "Wait some minutes: 1,200 requests in five minutes are allowed to all tokens of a user."
+        return failure(CLOUDFLARE, f"Cloudflare asks to wait: {error}", hint=hint)
     if isinstance(error, CloudflareUnavailableError):
         return unavailable(error)
     if isinstance(error, CredentialsRefusedError):
         return _refused(error)
-    return failure(name, f"Cloudflare refuses: {error}", remedy="Check api_url and the account ID.")
+    return failure(name, f"Cloudflare refuses: {error}", hint="Check api_url and the account ID.")
 
 
 def unavailable(error: CloudflareUnavailableError) -> Finding:
-    """No answer, or none that helps."""
+    """Return that there was no response, or none that helps."""
     if error.status is None:
-        return failure(UNREACHABLE, str(error), remedy=network_remedy(error.message))
-    remedy = "Wait, and look at https://www.cloudflarestatus.com; if it goes on, check api_url and proxies."
-    return failure(CLOUDFLARE, f"Cloudflare answers, but fails: {error}", remedy=remedy)
+        return failure(UNREACHABLE, str(error), hint=network_hint(error.message))
+    hint = "Wait, and see https://www.cloudflarestatus.com; if it continues, check api_url and proxies."
+    return failure(CLOUDFLARE, f"Cloudflare responds, but fails: {error}", hint=hint)
 
 
 def not_permitted(error: CredentialsRefusedError) -> Finding:
-    """The same of a token that was good for something else just before."""
+    """Return the same about a token that was just accepted for another request."""
     if error.code in (*_SUBSCRIPTION_CODES, 7003):
         return _refused(error)
     return failure(
         TOKEN,
         f"The token is valid, but may not edit images: {error}",
-        remedy=f"Give it the right permission ({_CREDENTIALS}).",
+        hint=f"Give it the right permission ({_CREDENTIALS}).",
     )
 
 
@@ -97,47 +97,47 @@ def _refused(error: CredentialsRefusedError) -> Finding:
     if error.code in _SUBSCRIPTION_CODES:
         return failure(
             SUBSCRIPTION,
-            f"The account has no subscription of Cloudflare Images, or has used all of it: {error}",
-            remedy="Buy or extend it (dashboard: Images, Plans), and check that the account ID is its own.",
+            f"The account has no subscription to Cloudflare Images, or its quota is used up: {error}",
+            hint="Buy or extend it (dashboard: Images, Plans), and check that the account ID is its own.",
         )
     if error.code == 7003:
         return failure(
             ACCOUNT,
             f"Cloudflare knows no such account: {error}",
-            remedy=f"Correct the account ID: {conf.remedy('account_id')}.",
+            hint=f"Correct the account ID: {conf.credential_hint('account_id')}.",
         )
     if error.status == 403 and error.code not in _TOKEN_CODES:
         return failure(
             TOKEN,
             f"Cloudflare does not let the token into this account: {error}",
-            remedy=f"Check the account ID, and that the token is whole and not revoked ({_CREDENTIALS}).",
+            hint=f"Check the account ID, and that the token is whole and not revoked ({_CREDENTIALS}).",
         )
     return failure(
         TOKEN,
         f"Cloudflare does not accept the token: {error}",
-        remedy=f"Copy it again, or make a new one if it was revoked or is over ({_CREDENTIALS}); "
-        f"then {conf.remedy('api_token')}.",
+        hint=f"Copy it again, or make a new one if it was revoked or has expired ({_CREDENTIALS}); "
+        f"then {conf.credential_hint('api_token')}.",
     )
 
 
-def network_remedy(reason: str) -> str:
-    """What to do where no answer came, for this ``reason``."""
-    remedies = (remedy for pattern, remedy in _REASONS.items() if re.search(pattern, reason, re.IGNORECASE))
-    remedy = next(remedies, _OTHERWISE)
+def network_hint(reason: str) -> str:
+    """Return what to do about no response, for this ``reason``."""
+    hints = (hint for pattern, hint in _REASONS.items() if re.search(pattern, reason, re.IGNORECASE))
+    hint = next(hints, _OTHERWISE)
     proxies = [name for name in os.environ if name.lower() in _PROXIES]
     if not proxies:
-        return remedy
-    return f"{remedy} Requests go through the proxy in {', '.join(proxies)}."  # not its value
+        return hint
+    return f"{hint} Requests go through the proxy in {', '.join(proxies)}."  # not its value
 
 
 def _broken(name: str, error: BaseException) -> Finding:
-    """By its kind and place alone: what an unknown error says may contain anything."""
+    """Return only its kind and place: the text of an unknown error may contain anything."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return failure(
         name,
-        f"This examination broke with {type(error).__name__}{place}.",
-        remedy="Nothing is known about this topic; please report it. All other findings are good.",
+        f"This examination failed with {type(error).__name__}{place}.",
+        hint="Nothing is known about this topic; please report it. The other findings are valid.",
     )
 
 

@@ -1,0 +1,121 @@
+"""Checks of the project's fields, its other apps, and the choice of a storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core import checks
+from django.db.models import Field, FileField, ImageField
+from django.urls import NoReverseMatch, reverse
+
+from cf_images import conf
+from cf_images.accounts import backend_of, backend_options
+from cf_images.checks.storages import Check, Messages
+from cf_images.storage import CloudflareImagesStorage, LocalImagesStorage, select_storage
+
+# Apps that look up renditions by their own names: the setting that names the alias, and its default.
+_RENDITIONS = {
+    "easy_thumbnails": ("THUMBNAIL_DEFAULT_STORAGE_ALIAS", "easy_thumbnails"),
+    "sorl.thumbnail": ("THUMBNAIL_STORAGE", "default"),
+    "imagekit": ("IMAGEKIT_DEFAULT_FILE_STORAGE", "default"),
+}
+_UNSET = object()
+
+
+def selection() -> Messages:
+    """W005, E006, W007: which storage ``select_storage`` chooses, and what has no effect on that."""
+    if conf.project_setting("DEFAULT_FILE_STORAGE", _UNSET) is not _UNSET:
+        yield checks.Warning(
+            "Django ignores DEFAULT_FILE_STORAGE since 5.1.",
+            hint='Move its value to STORAGES["default"]["BACKEND"] and remove it.',
+            id="cf_images.W005",
+        )
+    for key in ("LOCAL_ALIAS", "CLOUDFLARE_ALIAS"):
+        if (alias := conf.setting(key)) not in conf.storage_declarations() and any(_selecting_fields()):
+            yield checks.Error(
+                f'select_storage needs STORAGES["{alias}"], which does not exist.',
+                hint=f'Add it, or name another alias in CF_IMAGES["{key}"].',
+                id="cf_images.E006",
+            )
+    if conf.is_local() and not conf.project_setting("DEBUG") and any(_selecting_fields()):
+        yield checks.Warning(
+            f"select_storage keeps images on this machine's disk (ENV_NAME is {conf.env_name()!r}) "
+            f"although DEBUG is off.",
+            hint="Set ENV_NAME to the name of this environment, e.g. ENV_NAME=production.",
+            id="cf_images.W007",
+        )
+
+
+def fields() -> Messages:
+    """W009, E010: fields whose files Cloudflare refuses, and secrets that a migration could show."""
+    for field in _file_fields():
+        storage = field.storage
+        if not isinstance(storage, CloudflareImagesStorage):
+            continue
+        if not isinstance(field, ImageField):
+            yield checks.Warning(
+                "A FileField keeps its files at Cloudflare Images, which refuses everything but images.",
+                hint="Make it an ImageField, or give it another storage.",
+                obj=field,
+                id="cf_images.W009",
+            )
+        if storage.has_explicit_secret():
+            yield checks.Error(
+                "The storage of the field was given a secret in code, where tracebacks can show it.",
+                hint='Put it into the environment or into STORAGES, and use storages["<alias>"].',
+                obj=field,
+                id="cf_images.E010",
+            )
+
+
+def other_apps() -> Messages:
+    """E008, W012: other apps that keep their files in a storage of this package in a way that cannot work."""
+    declared = backend_options()
+    if "staticfiles" in declared:
+        yield checks.Error(
+            'STORAGES["staticfiles"] is Cloudflare Images, which refuses scripts and style sheets.',
+            hint="Use django.contrib.staticfiles.storage.StaticFilesStorage, or what you had before.",
+            id="cf_images.E008",
+        )
+    for app, (setting, default) in _RENDITIONS.items():
+        alias = str(conf.project_setting(setting) or default)
+        if alias not in conf.storage_declarations() and "." not in alias:  # a dotted path names a class
+            alias = "default"
+        is_used = apps.is_installed(app) and alias in declared
+        if is_used and conf.option("unique_names", declared[alias]):
+            yield checks.Warning(
+                f'{app} keeps its renditions in STORAGES["{alias}"], where every save gets a new name: '
+                f"it would store, and you would pay for, the same rendition again and again.",
+                hint=f'Give it an alias with OPTIONS {{"unique_names": False}} in {setting}, or local files.',
+                id="cf_images.W012",
+            )
+
+
+def local_view() -> Messages:
+    """W014: local variants are wanted, but their view is not mounted."""
+    is_local_storage = issubclass(backend_of(conf.setting("LOCAL_ALIAS")), LocalImagesStorage)
+    if not (conf.is_local() and is_local_storage and conf.serves_local_variants()):
+        return
+    try:
+        reverse("cf_images:local_variant", args=["public", "name"])
+    except NoReverseMatch:
+        yield checks.Warning(
+            "Local variants show the original: their view is not mounted.",
+            hint='Add path("cf-images/", include("cf_images.urls")) to your URLs.',
+            id="cf_images.W014",
+        )
+
+
+CHECKS: tuple[Check, ...] = (selection, fields, other_apps, local_view)
+
+
+def _file_fields() -> Iterator[FileField]:
+    for model in apps.get_models(include_auto_created=True):
+        declared: list[Any] = list(model._meta.local_fields)
+        yield from (field for field in declared if isinstance(field, FileField))
+
+
+def _selecting_fields() -> Iterator[Field[Any, Any]]:
+    return (field for field in _file_fields() if getattr(field, "_storage_callable", None) is select_storage)
