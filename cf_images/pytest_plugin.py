@@ -1,16 +1,20 @@
 """pytest fixtures for projects that store images with this package, and a guard for their real account.
 
-Loaded into every test run of an environment that has the package, so nothing is imported before a fixture
-is used. The fixtures with ``settings`` need pytest-django.
+Loaded into every test run of an environment that has the package, so it imports next to nothing before a
+fixture is used, and changes nothing outside of this package. The fixtures with ``settings`` need
+pytest-django.
 """
 
 from __future__ import annotations
 
-import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from cf_images.client import guard
 
 if TYPE_CHECKING:
     from django.core.files.storage import Storage
@@ -22,7 +26,7 @@ _REAL_HOSTS = frozenset({"api.cloudflare.com", "upload.imagedelivery.net", "batc
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", f"{MARKER}: this test may send requests to Cloudflare itself")
 
 
@@ -30,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def cf_images_emulator_server() -> Iterator[Emulator]:
     """The emulator of this session, in memory, with the variants that the project declares.
 
-    Tests ask for ``cf_images_emulator`` or ``cf_images_settings``.
+    Tests use ``cf_images_emulator`` or ``cf_images_settings``.
     """
     from cf_images.emulator import Emulator
 
@@ -40,18 +44,18 @@ def cf_images_emulator_server() -> Iterator[Emulator]:
 
 @pytest.fixture
 def cf_images_emulator(cf_images_emulator_server: Emulator) -> Iterator[Emulator]:
-    """A local Cloudflare Images on a free port, empty at the beginning of each test."""
-    from cf_images import keys
+    """A local Cloudflare Images on a free port, empty at the start of each test."""
+    from cf_images.accounts import signing_keys
 
     cf_images_emulator_server.reset()
-    keys.forget_all()  # the account has new ones now
+    signing_keys.clear_cache()  # the account has new ones
     yield cf_images_emulator_server
     cf_images_emulator_server.reset()
 
 
 @pytest.fixture
 def cf_images_settings(cf_images_emulator: Emulator, settings: Any) -> Emulator:
-    """The emulator, with ``CF_IMAGES`` pointing at it: for every storage without such OPTIONS of its own."""
+    """The emulator, with ``CF_IMAGES`` pointing at it; OPTIONS of a storage still win."""
     emulator = cf_images_emulator
     settings.CF_IMAGES = {
         **getattr(settings, "CF_IMAGES", {}),
@@ -66,10 +70,10 @@ def cf_images_settings(cf_images_emulator: Emulator, settings: Any) -> Emulator:
 
 @pytest.fixture
 def cf_images_storage() -> Iterator[Callable[[str], Storage]]:
-    """``cf_images_storage("default")``: every field with ``select_storage`` keeps its images there now.
+    """``cf_images_storage("default")`` makes every field with ``select_storage`` use that storage.
 
     Django fixes a field's storage when models are imported, so ``override_settings(ENV_NAME=…)`` alone
-    changes nothing. The fields get their own storages back after the test.
+    changes nothing. After the test, the fields have their own storages again.
     """
     from django.apps import apps
     from django.core.files.storage import storages
@@ -92,27 +96,37 @@ def cf_images_storage() -> Iterator[Callable[[str], Storage]]:
 
 
 @pytest.fixture(autouse=True)
-def _cf_images_real_account_guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes to the real account by accident: its hosts have no address here."""
+def _cf_images_read_settings_again() -> None:
+    """Let each test start with the settings and environment variables of its own."""
+    if conf := sys.modules.get("cf_images.conf"):
+        conf.clear_cache()
+
+
+@pytest.fixture(autouse=True)
+def _cf_images_real_account_guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that sends a request to the real service, unless it has the marker."""
     if request.node.get_closest_marker(MARKER):
+        yield
         return
-    look_up = socket.getaddrinfo
+    test_thread, unnoticed = threading.current_thread(), list[str]()
 
-    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
-        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-        if name in _REAL_HOSTS:
-            pytest.fail(
-                f"This test sends a request to {name}, that is, to a real Cloudflare account. Ask for the "
-                f"fixture cf_images_settings to use the emulator, or mark the test with "
-                f"@pytest.mark.{MARKER} if it is meant."
-            )
-        return look_up(host, *args, **kwargs)
+    def fail(host: str) -> None:
+        message = (
+            f"This test sends a request to {host}, that is, to a real Cloudflare account. Use the fixture "
+            f"cf_images_settings for the emulator, or mark the test with @pytest.mark.{MARKER}."
+        )
+        if threading.current_thread() is not test_thread:
+            unnoticed.append(message)  # an exception there ends the thread, and not the test
+        pytest.fail(message)
 
-    monkeypatch.setattr(socket, "getaddrinfo", guarded)
+    with guard.refuse_hosts(_REAL_HOSTS, fail):
+        yield
+    if unnoticed:
+        pytest.fail(unnoticed[0])
 
 
 def _declared() -> dict[str, Any]:
-    """The variants of the project for an emulator: named ones, and whether there are flexible ones."""
+    """Return the project's variants for an emulator: named ones, and whether flexible ones are on."""
     try:
         from django.conf import settings
     except ImportError:
@@ -120,13 +134,13 @@ def _declared() -> dict[str, Any]:
     if not settings.configured:
         return {}
     from cf_images import conf
-    from cf_images.declared import read_variants
+    from cf_images.variants.named import read_variants
 
-    declared = read_variants(conf.package("VARIANTS"))
+    declared = read_variants(conf.setting("VARIANTS"))
     return {
         "variants": {
             name: variant.options | {"never_require_signed_urls": variant.never_require_signed_urls}
             for name, variant in declared.items()
         },
-        "flexible_variants": conf.package("FLEXIBLE_VARIANTS") is not False,
+        "flexible_variants": conf.setting("FLEXIBLE_VARIANTS") is not False,
     }

@@ -1,4 +1,4 @@
-"""Who may ask, and how often: tokens compared in constant time, rate limits counted."""
+"""Access to the account: its identity, bearer tokens and rate limits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import hmac
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from werkzeug.wrappers import Request
 
 from cf_images.emulator.errors import AUTHENTICATION, BAD_HEADERS, THROTTLED, ApiError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The identity of the emulated account; ``repr`` hides the token."""
+
+    account_id: str
+    api_token: str = field(repr=False)
+    account_hash: str
+
+
 def bearer_token(request: Request) -> str:
-    """The token of the ``Authorization`` header; raises :class:`ApiError` when there is none."""
+    """Return the token of the ``Authorization`` header; raise :class:`ApiError` with 10000 or 6003."""
     header = request.headers.get("Authorization")
     if not header:
         raise ApiError(AUTHENTICATION)
@@ -23,13 +33,16 @@ def bearer_token(request: Request) -> str:
     return token.strip()
 
 
-def same_secret(given: str, expected: str) -> bool:
-    """Compare without telling by the time it takes how much was right."""
+def secrets_match(given: str, expected: str) -> bool:
+    """Compare two secrets in constant time."""
     return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
 
 
 class RateLimit:
-    """``limit`` requests in ``window`` seconds; one more, and all are refused for another window."""
+    """A limit of requests for each token in ``window`` seconds.
+
+    A request above the limit blocks the token for another window ("API rate limits").
+    """
 
     def __init__(self, limit: int, *, window: float, clock: Callable[[], float]) -> None:
         self.limit = limit
@@ -37,28 +50,28 @@ class RateLimit:
         self._clock = clock
         self._lock = threading.Lock()
         self._used: dict[str, int] = {}
-        self._ends: dict[str, float] = {}
+        self._reset_at: dict[str, float] = {}
 
-    def take(self, who: str) -> dict[str, str]:
-        """Count a request; the rate-limit headers of its answer. Raises :class:`ApiError` with 429."""
+    def count(self, token: str) -> dict[str, str]:
+        """Count a request and return its rate-limit headers; raise :class:`ApiError` with 971."""
         with self._lock:
             now = self._clock()
-            if now >= self._ends.get(who, 0):
-                self._used[who], self._ends[who] = 0, now + self._window
-            self._used[who] += 1
-            if self._used[who] == self.limit + 1:
-                self._ends[who] = now + self._window
-            rest, seconds = self.limit - self._used[who], math.ceil(self._ends[who] - now)
-        if rest < 0:
+            if now >= self._reset_at.get(token, 0):
+                self._used[token], self._reset_at[token] = 0, now + self._window
+            self._used[token] += 1
+            if self._used[token] == self.limit + 1:
+                self._reset_at[token] = now + self._window
+            remaining, seconds = self.limit - self._used[token], math.ceil(self._reset_at[token] - now)
+        if remaining < 0:
             raise ApiError(THROTTLED, retry_after=max(seconds, 1))
         return {
             "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(rest),
+            "X-RateLimit-Remaining": str(remaining),
             "X-RateLimit-Reset": str(seconds),
         }
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Set all counts to zero."""
         with self._lock:
             self._used.clear()
-            self._ends.clear()
+            self._reset_at.clear()

@@ -1,7 +1,7 @@
-"""The management API: every endpoint under ``/accounts/<account_id>/images/`` and the batch host's share.
+"""The management API: the endpoints under ``/accounts/<account_id>/images/``, some of them on the batch host.
 
-Routes match the path as it was sent, segment by segment, so that ``a%2Fb`` is one ID and not two segments.
-Fixed words come before IDs: an image whose ID is ``stats`` cannot be reached, as on the real service.
+Routes match the encoded path segment by segment, so that ``a%2Fb`` is one ID and not two segments. Fixed
+words come before IDs: as on the real service, an image with the ID ``stats`` cannot be requested.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from urllib.parse import quote, unquote
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import FileWrapper
 
-from cf_images.emulator import answers, choices, filters, uploads
+from cf_images.emulator import assumptions, filters, responses, uploads
 from cf_images.emulator.errors import (
     BAD_REQUEST,
     CUSTOM_ID_IS_PUBLIC,
     METHOD_NOT_AVAILABLE,
     NO_ROUTE,
     NOT_FOUND,
-    QUOTA_USED,
+    QUOTA_EXCEEDED,
     ApiError,
 )
 from cf_images.emulator.forms import json_body
@@ -34,14 +34,14 @@ from cf_images.emulator.state import State
 from cf_images.emulator.uploads import Uploads
 
 BODY_CHUNK = 64 * 1024
-HIGHEST_NUMBER = 1e9
+MAX_NUMBER = 1e9
 TOKEN = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 BATCH = ("images/v1", "images/v2", "images/v2/direct_upload", "images/v1/{}")
 Handler = Callable[..., Response]
 
 
 class Api:
-    """The calls; who asks was found out before (:mod:`.app`)."""
+    """The endpoints of the API; :mod:`.app` authenticates requests before they arrive here."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Api:
             "images/v1/stats": {"GET": self.stats},
             "images/v1/batch_token": {"GET": self.batch_token, "POST": self.batch_token},
             "images/v1/config": {"GET": settings.config, "PATCH": settings.update_config},
-            "images/v1/direct_upload": {},  # withdrawn long ago, and no image's ID
+            "images/v1/direct_upload": {},  # withdrawn by Cloudflare; not the ID of an image
             "images/v1/variants": {"GET": settings.variants, "POST": settings.create_variant},
             "images/v1/variants/{}": {
                 "GET": settings.variant,
@@ -80,7 +80,7 @@ class Api:
         }
 
     def __call__(self, request: Request, path: str, *, batch: bool = False) -> Response:
-        """Answer a request for ``path``, percent-encoded and relative to the account."""
+        """Respond to a request for ``path``, which is percent-encoded and relative to the account."""
         pattern, values = self._match(path)
         if batch and pattern not in BATCH:
             raise ApiError(NO_ROUTE)
@@ -98,98 +98,100 @@ class Api:
         raise ApiError(NO_ROUTE)
 
     def upload(self, request: Request) -> Response:
-        """``POST v1``: an image by file or by URL."""
+        """``POST v1``: upload an image by file or by URL."""
         self._settings.require_subscription()
         if len(self._state.images) >= self._limits.images:
-            raise ApiError(QUOTA_USED)
-        return self._show(self._uploads.upload(request), request)
+            raise ApiError(QUOTA_EXCEEDED)
+        return self._image(self._uploads.upload(request), request)
 
     def list_v1(self, request: Request) -> Response:
-        """``GET v1``: by page number; deprecated by Cloudflare."""
+        """``GET v1``: list images by page number; deprecated by Cloudflare."""
         page = max(_number(request, "page", default=1), 1)
         per_page = _per_page(request)
-        found = list(self._state.images.listed(creator=request.args.get("creator")))
-        shown = found[(page - 1) * per_page : page * per_page]
-        info = {"count": len(shown), "page": page, "per_page": per_page, "total_count": len(found)}
-        return answers.success({"images": [self._json(image, request) for image in shown]}, result_info=info)
+        images = list(self._state.images.listed(creator=request.args.get("creator")))
+        listed = images[(page - 1) * per_page : page * per_page]
+        info = {"count": len(listed), "page": page, "per_page": per_page, "total_count": len(images)}
+        return responses.success(
+            {"images": [self._json(image, request) for image in listed]}, result_info=info
+        )
 
     def list_v2(self, request: Request) -> Response:
-        """``GET v2``: by continuation token, filtered by creator and metadata."""
+        """``GET v2``: list images by continuation token, filtered by creator and metadata."""
         conditions = filters.parse(request.args.items(multi=True))
-        order = request.args.get("sort_order") or choices.LIST_ORDER
+        order = request.args.get("sort_order") or assumptions.LIST_ORDER
         if order not in ("asc", "desc"):
             raise ApiError(BAD_REQUEST, "sort_order must be asc or desc")
         images = self._state.images.listed(
             ascending=order == "asc", after=_position(request), creator=request.args.get("creator")
         )
         matching = (
-            image for image in images if all(condition.holds(image.metadata) for condition in conditions)
+            image for image in images if all(condition.matches(image.metadata) for condition in conditions)
         )
         per_page = _per_page(request)
-        found = list(islice(matching, per_page + 1))
-        shown = found[:per_page]
-        return answers.success(
+        found = list(islice(matching, per_page + 1))  # one more shows whether another page follows
+        listed = found[:per_page]
+        return responses.success(
             {
-                "images": [self._json(image, request) for image in shown],
-                "continuation_token": _token(shown[-1]) if len(found) > per_page else None,
+                "images": [self._json(image, request) for image in listed],
+                "continuation_token": _token(listed[-1]) if len(found) > per_page else None,
             }
         )
 
     def details(self, request: Request, image_id: str) -> Response:
-        """``GET v1/<id>``: an image or a draft."""
-        return self._show(self._state.images.find(image_id), request)
+        """``GET v1/<id>``: return an image or a draft."""
+        return self._image(self._state.images.find(image_id), request)
 
     def update(self, request: Request, image_id: str) -> Response:
-        """``PATCH v1/<id>``: metadata (replaced), creator, access; the ID stays."""
+        """``PATCH v1/<id>``: replace metadata, creator or ``requireSignedURLs``; the ID stays."""
         image = self._existing(image_id)
         changes = uploads.changes(json_body(request), limits=self._limits)
         if image.custom and changes["require_signed_urls"]:
             raise ApiError(CUSTOM_ID_IS_PUBLIC)
-        return self._show(self._state.images.update(image_id, **changes), request)
+        return self._image(self._state.images.update(image_id, **changes), request)
 
     def delete(self, _request: Request, image_id: str) -> Response:
-        """``DELETE v1/<id>``: an image or a draft."""
+        """``DELETE v1/<id>``: delete an image or a draft."""
         image = self._state.images.delete(image_id)
         if image is None:
             raise ApiError(NOT_FOUND)
         if image.body_key:
-            self._renditions.forget(image.body_key)
-        return answers.success({})
+            self._renditions.clear(image.body_key)
+        return responses.success({})
 
     def blob(self, _request: Request, image_id: str) -> Response:
-        """``GET v1/<id>/blob``: the bytes as they were uploaded."""
+        """``GET v1/<id>/blob``: return the bytes as they were uploaded."""
         image = self._existing(image_id)
         try:
             stream = image.open()
         except FileNotFoundError as error:
             raise ApiError(NOT_FOUND) from error
-        answer = Response(
+        response = Response(
             FileWrapper(stream, BODY_CHUNK), mimetype=image.content_type, direct_passthrough=True
         )
-        answer.content_length = image.size
-        return answer
+        response.content_length = image.size
+        return response
 
     def stats(self, _request: Request) -> Response:
-        """``GET v1/stats``: how many images there are and may be."""
-        return answers.success(
+        """``GET v1/stats``: return the number of images and the image quota."""
+        return responses.success(
             {"count": {"current": len(self._state.images), "allowed": self._limits.images}}
         )
 
     def direct_upload(self, request: Request) -> Response:
-        """``POST v2/direct_upload``: an ID and the URL that takes its bytes."""
+        """``POST v2/direct_upload``: reserve an ID and return its upload URL."""
         image_id = self._uploads.direct_upload(request)
         url = f"{request.host_url}upload/{self._hash}/{quote(image_id, safe='')}"
-        return answers.success({"id": image_id, "uploadURL": url})
+        return responses.success({"id": image_id, "uploadURL": url})
 
     def complete(self, request: Request, image_id: str) -> Response:
-        """A POST to an upload URL; :mod:`.app` routes it here, its path is no part of the API."""
+        """Store the bytes of a draft; :mod:`.app` calls this for an upload URL, which is not an API path."""
         self._settings.require_subscription()
-        return self._show(self._uploads.complete(request, image_id), request)
+        return self._image(self._uploads.complete(request, image_id), request)
 
     def batch_token(self, _request: Request) -> Response:
-        """``GET v1/batch_token``: an hour's access to the batch host."""
-        token, expires = self._state.new_batch_token()
-        return answers.success({"token": token, "expiresAt": answers.nanosecond_moment(expires)})
+        """``GET v1/batch_token``: create a token that is valid for one hour at the batch host."""
+        token, expires = self._state.create_batch_token()
+        return responses.success({"token": token, "expiresAt": responses.nanosecond_timestamp(expires)})
 
     def _existing(self, image_id: str) -> StoredImage:
         image = self._state.images.find(image_id)
@@ -197,17 +199,17 @@ class Api:
             raise ApiError(NOT_FOUND)
         return image
 
-    def _show(self, image: StoredImage | None, request: Request) -> Response:
+    def _image(self, image: StoredImage | None, request: Request) -> Response:
         if image is None:
             raise ApiError(NOT_FOUND)
-        return answers.success(self._json(image, request))
+        return responses.success(self._json(image, request))
 
     def _json(self, image: StoredImage, request: Request) -> dict[str, Any]:
-        return answers.image(image, request, state=self._state, account_hash=self._hash)
+        return responses.image(image, request, state=self._state, account_hash=self._hash)
 
 
 def _values(pattern: list[str], segments: list[str]) -> list[str] | None:
-    """What stands where the pattern has ``{}``, decoded once; ``None`` when the pattern does not match."""
+    """Return the decoded segments at ``{}``, or ``None`` if the pattern does not match."""
     if len(pattern) != len(segments):
         return None
     pairs = list(zip(pattern, segments, strict=True))
@@ -221,18 +223,18 @@ def _number(request: Request, name: str, *, default: int) -> int:
     if not text:
         return default
     try:
-        return int(max(min(float(text), HIGHEST_NUMBER), 0))
-    except ValueError as error:  # also for "nan", which is smaller than nothing
+        return int(max(min(float(text), MAX_NUMBER), 0))
+    except ValueError as error:  # int() raises it for "nan"
         raise ApiError(BAD_REQUEST, f"{name} must be a number") from error
 
 
 def _per_page(request: Request) -> int:
-    wanted = _number(request, "per_page", default=DEFAULT_PER_PAGE)
-    return min(max(wanted, choices.SMALLEST_PAGE), PER_PAGE.stop - 1)
+    per_page = _number(request, "per_page", default=DEFAULT_PER_PAGE)
+    return min(max(per_page, assumptions.MIN_PER_PAGE), PER_PAGE.stop - 1)
 
 
 def _token(image: StoredImage) -> str:
-    """The position after an image; at most 32 characters."""
+    """Return the position after an image, at most 32 characters long."""
     return f"{round(image.uploaded * 1_000)}-{image.serial}"
 
 

@@ -1,8 +1,8 @@
-"""Where the bytes lie: in memory, or as files whose names are random, never reused and never rewritten.
+"""The bytes of images: in memory, or in files with random names that are never reused or rewritten.
 
-A file comes into being under ``incoming/`` and is renamed when it is complete. The database row that
-names it is written after that, and a row is gone before its file is: a process killed at any moment
-leaves at worst a file that no row names, and :meth:`FileBodies.sweep` takes those away.
+A file is written in ``incoming/`` and renamed once it is complete. The database row that names it is
+inserted after that, and deleted before the file is. If the process is killed at any moment, the worst result
+is a file without a row, which :meth:`FileBodies.sweep` deletes.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from cf_images.emulator.errors import TOO_LARGE, ApiError
 
 
 class Bodies(Protocol):
-    """A heap of byte strings under random keys."""
+    """A store of byte strings under random keys."""
 
     def incoming(self) -> IO[bytes]:
-        """A file to write to, which :meth:`keep` takes or closing throws away."""
+        """Open a temporary file for :meth:`keep`."""
         ...
 
     def keep(self, stream: IO[bytes]) -> str:
-        """The key under which the bytes now lie; the stream stays the caller's to close."""
+        """Store the bytes and return their key; the caller closes the stream."""
         ...
 
     def open(self, key: str) -> IO[bytes]:
-        """The bytes, from the start; ``FileNotFoundError`` when they are gone."""
+        """Open the bytes for reading; raise ``FileNotFoundError`` if they were deleted."""
         ...
 
     def discard(self, key: str) -> None:
-        """Forget them; silent when they are gone already."""
+        """Delete the bytes; do nothing if they were deleted before."""
         ...
 
     def sweep(self, known: Collection[str]) -> None:
-        """Forget everything but these keys."""
+        """Delete all bytes except those under the known keys."""
         ...
 
 
 class MemoryBodies:
-    """Bytes that end with the process."""
+    """Bytes in memory, lost when the process ends."""
 
     def __init__(self) -> None:
         self._bodies: dict[str, bytes] = {}
@@ -54,7 +54,7 @@ class MemoryBodies:
 
     def keep(self, stream: IO[bytes]) -> str:
         key = secrets.token_hex(16)
-        assert isinstance(stream, io.BytesIO)  # noqa: S101 - ours, from incoming()
+        assert isinstance(stream, io.BytesIO)  # noqa: S101 - made by incoming()
         self._bodies[key] = stream.getvalue()  # shares the buffer: no second copy
         return key
 
@@ -68,11 +68,11 @@ class MemoryBodies:
         self._bodies.pop(key, None)
 
     def sweep(self, known: Collection[str]) -> None:
-        """Nothing is left over in memory."""
+        """Do nothing: a new process has no old bytes in memory."""
 
 
 class FileBodies:
-    """Bytes in files: they outlive the process, however it ends."""
+    """Bytes in files, kept when the process ends in any way."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -102,7 +102,7 @@ class FileBodies:
 
 
 class Spool:
-    """Bytes on their way in: counted, hashed, and refused with 5413 beyond ``limit``."""
+    """An incoming file: writing counts and hashes the bytes, and fails above ``limit`` bytes."""
 
     def __init__(self, bodies: Bodies, *, limit: int) -> None:
         self._bodies = bodies
@@ -113,7 +113,7 @@ class Spool:
         self.key: str | None = None
 
     def write(self, data: bytes) -> int:
-        """Take a chunk."""
+        """Write a chunk; raise :class:`ApiError` with 5413 above the limit."""
         self.size += len(data)
         if self.size > self._limit:
             raise ApiError(TOO_LARGE, f"more than {self._limit:,} bytes")
@@ -121,21 +121,21 @@ class Spool:
         return self.stream.write(data)
 
     def seek(self, position: int) -> int:
-        """What a multipart parser does when the part is complete."""
+        """Move to a position; the multipart parser calls this at the end of a part."""
         return self.stream.seek(position)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was written so far, in hex."""
+        """The SHA-256 in hex of the bytes so far."""
         return self._digest.hexdigest()
 
     def keep(self) -> str:
-        """Store the bytes; the key belongs to the caller now."""
+        """Store the bytes and return their key; the caller is responsible for deleting them."""
         self.key = self._bodies.keep(self.stream)
         return self.key
 
     def close(self) -> None:
-        """Let go of the file, and of the bytes unless they were kept."""
+        """Close the file, and delete it unless it was kept."""
         self.stream.close()
         if self.key is None and isinstance(name := getattr(self.stream, "name", None), str):
             Path(name).unlink(missing_ok=True)

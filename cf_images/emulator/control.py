@@ -1,59 +1,71 @@
-"""What is not Cloudflare's: counters and faults under ``/__emulator__/``, and the page at ``/``.
+"""Controls of the emulator itself: counters and faults under ``/__emulator__/``, and the page at ``/``.
 
 ======================================  ================================================================
 ``GET  /__emulator__/counters``         requests, connections, faults, images, duplicates
-``GET  /__emulator__/faults``           what is set
-``PUT  /__emulator__/faults``           set it: ``{"rates": {"429": 0.1}, "seed": 7, "latency": 0.04}``
-``POST /__emulator__/faults/next``      let the next requests fail: ``{"kind": "cut", "times": 2}``
-``POST /__emulator__/reset``            forget everything
-``GET  /__emulator__/thumbnails/<id>``  for the page: any image, private ones as well
+``GET  /__emulator__/faults``           fault settings
+``PUT  /__emulator__/faults``           change them: ``{"rates": {"429": 0.1}, "seed": 7, "latency": 0.04}``
+``POST /__emulator__/faults/next``      make the next requests fail: ``{"kind": "cut", "times": 2}``
+``POST /__emulator__/reset``            restore the initial state
+``GET  /__emulator__/thumbnails/<id>``  a thumbnail of any image, private ones included, for the page
 ======================================  ================================================================
 
-Bodies are JSON and say so: a web page elsewhere cannot send that type without asking first, and is not
-allowed to.
+Bodies must have the content type ``application/json``. A web page of another origin cannot send that type
+without a preflight request, which fails.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from werkzeug.wrappers import Request, Response
 
 from cf_images import rendering
-from cf_images.emulator import delivery, page
+from cf_images.emulator import delivery, page, responses
+from cf_images.emulator.access import Account
+from cf_images.emulator.delivery import Delivery
 from cf_images.emulator.errors import IMAGE_NOT_FOUND, DeliveryError
-
-if TYPE_CHECKING:
-    from cf_images.emulator.app import App
+from cf_images.emulator.faults import Faults
+from cf_images.emulator.state import State
 
 THUMBNAIL = {"width": 320, "height": 240, "fit": "cover"}
 PREFIX = "/__emulator__/"
 
 
-class Control:
-    """The emulator's own paths."""
+def is_control(path: str) -> bool:
+    """Return whether a path belongs to the emulator itself."""
+    return path == "/" or path.startswith(PREFIX)
 
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._routes = {
-            ("GET", "/"): self._page,
-            ("GET", PREFIX + "counters"): self._counters,
-            ("GET", PREFIX + "faults"): self._faults,
-            ("PUT", PREFIX + "faults"): self._set_faults,
-            ("POST", PREFIX + "faults/next"): self._plan,
-            ("POST", PREFIX + "reset"): self._reset,
-        }
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """The paths of the emulator itself."""
+
+    account: Account
+    state: State
+    delivery: Delivery
+    faults: Faults
+    counters: Callable[[], dict[str, Any]]
+    reset: Callable[[], None]
 
     def __call__(self, request: Request, path: str) -> Response:
-        """Answer a request for one of our own paths."""
+        """Respond to a request for ``/`` or a path under ``/__emulator__/``."""
         method = "GET" if request.method == "HEAD" else request.method
         if method == "GET" and path.startswith(PREFIX + "thumbnails/"):
             return self._thumbnail(request, unquote(path.removeprefix(PREFIX + "thumbnails/")))
-        handler = self._routes.get((method, path))
+        handler = {
+            ("GET", "/"): self._page,
+            ("GET", PREFIX + "counters"): self._get_counters,
+            ("GET", PREFIX + "faults"): self._get_faults,
+            ("PUT", PREFIX + "faults"): self._set_faults,
+            ("POST", PREFIX + "faults/next"): self._plan_faults,
+            ("POST", PREFIX + "reset"): self._reset,
+        }.get((method, path))
         if handler is None:
-            return _json({"error": f"The emulator has no {request.method} {path}"}, status=404)
+            return _json({"error": f"The emulator does not support {request.method} {path}"}, status=404)
         if method != "GET" and request.mimetype != "application/json":
             return _json({"error": "Send JSON with Content-Type: application/json"}, status=415)
         try:
@@ -62,37 +74,39 @@ class Control:
             return _json({"error": str(error)}, status=400)
 
     def _page(self, request: Request) -> Response:
-        return Response(page.render(self._app, request), mimetype="text/html", headers=page.HEADERS)
+        html = page.render(self.account, request, state=self.state, counters=self.counters())
+        return Response(html, mimetype="text/html", headers=page.HEADERS)
 
-    def _counters(self, _request: Request) -> Response:
-        return _json(self._app.counters())
+    def _get_counters(self, _request: Request) -> Response:
+        return _json(self.counters())
 
-    def _faults(self, _request: Request) -> Response:
-        return _json(self._app.faults.describe())
+    def _get_faults(self, _request: Request) -> Response:
+        return _json(self.faults.describe())
 
     def _set_faults(self, request: Request) -> Response:
-        self._app.faults.set(**_body(request))
-        return self._faults(request)
+        self.faults.set(**_body(request))
+        return self._get_faults(request)
 
-    def _plan(self, request: Request) -> Response:
+    def _plan_faults(self, request: Request) -> Response:
         body = _body(request)
-        self._app.faults.plan(str(body.get("kind")), times=int(body.get("times", 1)))
-        return self._faults(request)
+        self.faults.plan(str(body.get("kind")), times=int(body.get("times", 1)))
+        return self._get_faults(request)
 
     def _reset(self, request: Request) -> Response:
-        self._app.reset()
-        return self._counters(request)
+        self.reset()
+        return self._get_counters(request)
 
     def _thumbnail(self, request: Request, image_id: str) -> Response:
-        image = self._app.state.images.find(image_id)
+        image = self.state.images.find(image_id)
         try:
             if image is None or image.draft:
                 raise DeliveryError(IMAGE_NOT_FOUND)
             transform = rendering.Transform.from_options(THUMBNAIL)
-            made = self._app.delivery.render(image, transform, accept=request.headers.get("Accept", ""))
+            accept = request.headers.get("Accept", "")
+            rendition = self.delivery.render(image, transform, accept=accept)
         except DeliveryError as error:
-            return delivery.refusal(error)
-        return Response(made.body, mimetype=made.content_type, headers=delivery.SAFETY)
+            return responses.error(error)
+        return Response(rendition.body, mimetype=rendition.content_type, headers=delivery.SECURITY_HEADERS)
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""SQLite under the state: one connection behind one lock, in memory or in a file.
+"""The SQLite database: one connection and one lock, in memory or in a file.
 
-A file belongs to one process at a time. What was committed survives the process being killed at any moment;
-a power cut may take the last moments.
+Only one process at a time can use a file. Committed rows survive if the process is killed at any moment; a
+power failure may lose the latest ones.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 TABLES = ("variant", "signing_key", "batch_token", "setting")
 
 
-class TakenError(Exception):
-    """The ID or name exists already."""
+class AlreadyExistsError(Exception):
+    """The ID or name already exists."""
 
 
 class Database:
-    """Statements and transactions, safe for threads."""
+    """Statements and transactions; thread-safe."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.RLock()
@@ -64,34 +64,34 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing."""
+        """Commit all statements inside the block, or none if it raises."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
-            # The connection commits at the end, or rolls back when something is raised.
+            # The connection's context manager commits or rolls back.
             with self._connection:
                 yield
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """All rows of a statement, which is a transaction by itself.
+        """Execute a statement and return all rows; raise :class:`AlreadyExistsError`.
 
-        Raises :class:`TakenError` where it would write a name that exists.
+        Outside of :meth:`transaction`, each statement is its own transaction.
         """
         with self._lock:
             try:
                 return self._connection.execute(statement, values).fetchall()
             except sqlite3.IntegrityError as error:
-                raise TakenError from error
+                raise AlreadyExistsError from error
 
     def row(self, statement: str, *values: Any) -> sqlite3.Row | None:
-        """The only row, if there is one."""
+        """Execute a statement and return its first row, if any."""
         return next(iter(self.rows(statement, *values)), None)
 
     def clear(self) -> None:
-        """Empty all tables but that of the images, which have bytes elsewhere."""
+        """Empty all tables but the images, whose bytes are stored elsewhere."""
         for table in TABLES:
-            self.rows(f"DELETE FROM {table}")  # noqa: S608 - our own words
+            self.rows(f"DELETE FROM {table}")  # noqa: S608 - constant names
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection and release the file."""
         with self._lock:
             self._connection.close()

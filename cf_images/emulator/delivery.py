@@ -1,7 +1,7 @@
-"""Delivery: a variant of an image, by name or by options, in the format that the browser can take.
+"""Delivery: a named or flexible variant of an image, in the best format that the browser accepts.
 
-Both URL forms come here: ``/<hash>/<id>/<variant>`` and the same behind ``/cdn-cgi/imagedelivery``. The ID is
-everything between the first and the last segment, percent-decoded once.
+Both URL forms arrive here: ``/<hash>/<id>/<variant>`` and the same behind ``/cdn-cgi/imagedelivery``. The ID
+is everything between the first and the last segment, percent-decoded once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from werkzeug.wrappers import Request, Response
 
 from cf_images import rendering
-from cf_images.emulator import answers, choices, signing, svg
+from cf_images.emulator import assumptions, signing, svg
 from cf_images.emulator.errors import (
     ACCESS_DENIED,
     DECODING_FAILED,
@@ -27,7 +27,7 @@ from cf_images.emulator.errors import (
     NO_FLEXIBLE_VARIANTS,
     WRONG_HASH,
     DeliveryError,
-    Refusal,
+    ErrorCode,
 )
 from cf_images.emulator.images import StoredImage
 from cf_images.emulator.limits import Limits
@@ -35,8 +35,9 @@ from cf_images.emulator.renditions import Rendition, Renditions
 from cf_images.emulator.state import State, Variant
 
 OPTIONS_LENGTH = 2_048
-STALE_SECONDS = 7_200
-SAFETY = {
+STALE_WHILE_REVALIDATE = 7_200
+"""Seconds."""
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; navigate-to 'none'; form-action 'none'; img-src data:;"
     " style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
@@ -46,8 +47,8 @@ NEGOTIATED = ("image/avif", "image/webp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One delivery URL, taken apart; ``path`` is what signatures cover. Only ``image_id`` is decoded."""
+class DeliveryPath:
+    """The parts of a delivery URL; signatures cover ``path``. Only ``image_id`` is percent-decoded."""
 
     path: str
     account_hash: str
@@ -56,44 +57,45 @@ class Asked:
 
 
 class Delivery:
-    """Serves what :mod:`.state` holds, rendered by ``cf_images.rendering``."""
+    """Delivery of the images in :mod:`.state`, rendered by ``cf_images.rendering``."""
 
     def __init__(self, state: State, *, renditions: Renditions, account_hash: str, limits: Limits) -> None:
         self._state = state
         self._renditions = renditions
         self._hash = account_hash
         self._limits = limits
-        self._busy = threading.Semaphore(cpu_count() or 1)  # a large image takes hundreds of megabytes
+        # Rendering a large image needs hundreds of megabytes.
+        self._busy = threading.Semaphore(cpu_count() or 1)
 
     def __call__(self, request: Request, path: str) -> Response:
-        """Answer a request for the short, still encoded path."""
+        """Respond to a request for ``/<hash>/<id>/<variant>``, percent-encoded."""
         if request.method not in ("GET", "HEAD"):
             raise DeliveryError(METHOD_NOT_ALLOWED)
-        asked = take_apart(path)
-        if asked.account_hash != self._hash:
+        parts = parse_path(path)
+        if parts.account_hash != self._hash:
             raise DeliveryError(WRONG_HASH)
-        named = self._state.variant(asked.variant)
-        if named is None and "=" not in (name := unquote(asked.variant)):
+        named = self._state.variant(parts.variant)
+        if named is None and "=" not in (name := unquote(parts.variant)):
             raise DeliveryError(ACCESS_DENIED, f"the account has no variant named {name[:99]!r}")
         if named is None and not self._state.settings()["flexible_variants"]:
             raise DeliveryError(NO_FLEXIBLE_VARIANTS)
-        image = self._state.images.find(asked.image_id)
+        image = self._state.images.find(parts.image_id)
         if image is None or image.draft:
             raise DeliveryError(IMAGE_NOT_FOUND)
-        expires = self._check_access(image, named, asked, query=request.query_string.decode("latin-1"))
-        transform = self.transform(named, asked.variant)
+        expires = self._check_access(image, named, parts, query=request.query_string.decode("latin-1"))
+        transform = self.transform(named, parts.variant)
         rendition = self.render(image, transform, accept=request.headers.get("Accept", ""))
-        return self._answer(rendition, request, image, max_age=self._max_age(named, expires))
+        return self._response(rendition, request, image, max_age=self._max_age(named, expires))
 
     def _check_access(
-        self, image: StoredImage, named: Variant | None, asked: Asked, *, query: str
+        self, image: StoredImage, named: Variant | None, parts: DeliveryPath, *, query: str
     ) -> float | None:
-        """When a private image's URL ends; ``None`` for what everybody may see."""
+        """Return when a private image's URL expires, or ``None`` for public access."""
         if not image.require_signed_urls or (named and named.never_require_signed_urls):
             return None
         if named is None:
             raise DeliveryError(ACCESS_DENIED, "flexible variants cannot show private images")
-        expires = signing.expiry(asked.path, query, keys=self._state.signing_keys().values())
+        expires = signing.expiry(parts.path, query, keys=self._state.signing_keys().values())
         if expires is None:
             raise DeliveryError(ACCESS_DENIED, "the signature is missing or not valid")
         if expires <= self._state.clock():
@@ -105,76 +107,70 @@ class Delivery:
         max_age = int(options.get("browser_ttl", self._state.settings()["browser_ttl"]))
         if expires is None:
             return max_age
-        return int(min(max_age, choices.PRIVATE_MAX_AGE, expires - self._state.clock()))
+        return int(min(max_age, assumptions.PRIVATE_MAX_AGE, expires - self._state.clock()))
 
     def transform(self, named: Variant | None, options: str) -> rendering.Transform:
-        """What a variant or a string of options asks for; raises :class:`DeliveryError` with 9401."""
+        """Return the transform of a named or flexible variant; raise :class:`DeliveryError` with 9401."""
         try:
             if named is None:
                 return rendering.Transform.parse(options)
-            shown = {name: value for name, value in named.options.items() if name != "browser_ttl"}
-            return rendering.Transform.from_options(shown)
+            given = {name: value for name, value in named.options.items() if name != "browser_ttl"}
+            return rendering.Transform.from_options(given)
         except rendering.InvalidVariantError as error:
             raise DeliveryError(INVALID_OPTIONS, error.message) from error
 
     def render(self, image: StoredImage, transform: rendering.Transform, *, accept: str) -> Rendition:
-        """The rendition, from the cache when it was made before."""
+        """Return the rendition of an image, from the cache if possible; raise :class:`DeliveryError`."""
         body_key = str(image.body_key)
-        asked = " ".join([repr(transform), *(name for name in NEGOTIATED if name in accept)])
-        found = self._renditions.get(body_key, asked)
-        if found is None:
-            found = self._render(image, transform, accept=accept)
-            self._renditions.put(body_key, asked, found)
-        return found
+        variant_key = " ".join([repr(transform), *(name for name in NEGOTIATED if name in accept)])
+        rendition = self._renditions.get(body_key, variant_key)
+        if rendition is None:
+            rendition = self._render(image, transform, accept=accept)
+            self._renditions.put(body_key, variant_key, rendition)
+        return rendition
 
     def _render(self, image: StoredImage, transform: rendering.Transform, *, accept: str) -> Rendition:
         try:
             if image.content_type == SVG:
-                return Rendition(body=svg.sanitized(image.body), content_type=SVG)
+                return Rendition(body=svg.sanitize(image.body), content_type=SVG)
             with self._busy, image.open() as source:
-                made = rendering.render(
+                rendered = rendering.render(
                     cast("BinaryIO", source), transform, accept=accept, max_pixels=self._limits.area
                 )
         except FileNotFoundError as error:
             raise DeliveryError(IMAGE_NOT_FOUND) from error
         except rendering.RenderingError as error:
             fallback = DECODING_FAILED
-            refusal = Refusal(error.status or fallback.status, error.code or fallback.code, error.message)
-            raise DeliveryError(refusal) from error
-        return Rendition(body=made.body, content_type=made.content_type, warnings=tuple(made.warnings))
+            code = ErrorCode(error.status or fallback.status, error.code or fallback.code, error.message)
+            raise DeliveryError(code) from error
+        return Rendition(
+            body=rendered.body, content_type=rendered.content_type, warnings=tuple(rendered.warnings)
+        )
 
-    def _answer(
+    def _response(
         self, rendition: Rendition, request: Request, image: StoredImage, *, max_age: int
     ) -> Response:
-        answer = Response(rendition.body, mimetype=rendition.content_type)
-        answer.headers["Cache-Control"] = (
+        response = Response(rendition.body, mimetype=rendition.content_type)
+        response.headers["Cache-Control"] = (
             f"{'private' if image.require_signed_urls else 'public'}, max-age={max_age},"
-            f" stale-while-revalidate={min(STALE_SECONDS, max_age)}"
+            f" stale-while-revalidate={min(STALE_WHILE_REVALIDATE, max_age)}"
         )
-        answer.headers.update(SAFETY)
-        answer.headers["Vary"] = "Accept"
-        answer.headers["Cf-Images"] = f"internal=ok/m q=0 n=0+0 c=0+0 v=emulator l={len(rendition.body)}"
+        response.headers.update(SECURITY_HEADERS)
+        response.headers["Vary"] = "Accept"
+        response.headers["Cf-Images"] = f"internal=ok/m q=0 n=0+0 c=0+0 v=emulator l={len(rendition.body)}"
         for warning in rendition.warnings:
-            answer.headers.add("Warning", warning)
-        answer.set_etag(f"cf{rendition.etag[:12]}:{rendition.etag[12:]}")
-        answer.last_modified = image.uploaded_at
-        return answer.make_conditional(request.environ)
+            response.headers.add("Warning", warning)
+        response.set_etag(f"cf{rendition.etag[:12]}:{rendition.etag[12:]}")
+        response.last_modified = image.uploaded_at
+        return response.make_conditional(request.environ)
 
 
-def take_apart(path: str) -> Asked:
-    """The parts of ``/<hash>/<id>/<variant>``; raises :class:`DeliveryError`."""
+def parse_path(path: str) -> DeliveryPath:
+    """Parse ``/<hash>/<id>/<variant>``; raise :class:`DeliveryError` with 9424 or 9426."""
     account_hash, _, rest = path.removeprefix("/").partition("/")
     image_id, _, variant = rest.rpartition("/")
     if not account_hash or not image_id or not variant:
         raise DeliveryError(MALFORMED, "expected /<account_hash>/<image_id>/<variant>")
     if len(variant) > OPTIONS_LENGTH:
-        raise DeliveryError(INVALID_TEXT, f"options may have {OPTIONS_LENGTH:,} characters")
-    return Asked(path=path, account_hash=account_hash, image_id=unquote(image_id), variant=variant)
-
-
-def refusal(error: DeliveryError) -> Response:
-    """An error as delivery shows it."""
-    answer = answers.plain_refusal(error)
-    answer.headers["Cf-Images"] = f"err={error.refusal.code}"
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+        raise DeliveryError(INVALID_TEXT, f"the maximum length of options is {OPTIONS_LENGTH:,} characters")
+    return DeliveryPath(path=path, account_hash=account_hash, image_id=unquote(image_id), variant=variant)

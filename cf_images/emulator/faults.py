@@ -1,14 +1,16 @@
-"""Faults on demand: slow, broken and lying answers, at a rate or for the next requests, repeatable by seed.
+"""Faults on demand: errors, and slow, broken or outdated responses, at a rate or for the next requests.
+
+A seed makes a sequence of random faults repeatable.
 
 ====================  ==================================================================================
-``429``               refused with code 971 and ``Retry-After``
-``500``               an envelope with an error
-``html_502``          a page of HTML, as from the edge
+``429``               HTTP 429 with code 971 and ``Retry-After``
+``500``               HTTP 500 with code 5550 in an envelope
+``html_502``          HTTP 502 with an HTML page, as Cloudflare's edge sends
 ``internal_5550``     HTTP 415 with code 5550, as in a real outage
-``reset_before``      the connection is reset before the request is read
-``reset_after``       … after it was carried out
-``cut``               half of the answer's body, then the end
-``slow``              the answer's body at a byte a second (``byte_seconds``)
+``reset_before``      the connection is reset before the request is processed
+``reset_after``       the connection is reset after the request was processed
+``cut``               the connection ends after half of the response body
+``slow``              the response body arrives at one byte a second (``byte_seconds``)
 ``stale``             GET of an image that was just uploaded: not found
 ====================  ==================================================================================
 """
@@ -23,34 +25,34 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from cf_images.emulator.errors import INTERNAL, NOT_FOUND, THROTTLED, ApiError, DeliveryError, Refusal
+from cf_images.emulator.errors import INTERNAL, NOT_FOUND, THROTTLED, ApiError, DeliveryError, ErrorCode
 
 KINDS = (
     *("429", "500", "html_502", "internal_5550"),
     *("reset_before", "reset_after", "cut", "slow", "stale"),
 )
 PLACES = ("api", "upload", "delivery")
-"""Where a fault may strike: management and batch API, upload URLs, delivery."""
-REFUSALS = {
+"""Where faults can occur: management and batch API, upload URLs, delivery."""
+ERRORS = {
     "429": THROTTLED,
-    "500": Refusal(500, 5550, "Internal Server Error"),
+    "500": ErrorCode(500, 5550, "Internal Server Error"),
     "internal_5550": INTERNAL,
     "stale": NOT_FOUND,
 }
-MOST_PLANNED = 10_000
+MAX_PLANNED = 10_000
 BAD_GATEWAY = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
 
 
 class HangUpError(Exception):
-    """Ends the connection: abruptly (``reset``), or as if the answer were over. For the server to obey."""
+    """Tells the server to end the connection: with a reset, or as after a complete response."""
 
     def __init__(self, *, reset: bool) -> None:
-        super().__init__("the connection ends here, on demand")
+        super().__init__("a fault ends the connection")
         self.reset = reset
 
 
 class Faults:
-    """What goes wrong, and how often it did. Seconds for all times; rates from 0 to 1."""
+    """Fault settings and counters; times are in seconds, rates are from 0 to 1."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,7 +61,7 @@ class Faults:
         self.reset()
 
     def reset(self) -> None:
-        """No faults; counters at zero."""
+        """Switch off all faults and set the counters to zero."""
         self.latency = 0.0
         self.connect_latency = 0.0
         self.retry_after = 1
@@ -68,53 +70,53 @@ class Faults:
         self.rates: dict[str, float] = {}
         self.places: tuple[str, ...] = ("api", "upload")
         self._planned: deque[str] = deque()
-        self._random = random.Random(0)  # noqa: S311 - repeatable is what is wanted
+        self._random = random.Random(0)  # noqa: S311 - must be repeatable
         self.counts.clear()
 
     def close(self) -> None:
-        """Wake up everything that sleeps."""
+        """End all delays."""
         self._stop.set()
 
     def set(self, **settings: Any) -> None:
-        """Change some of ``SETTABLE``; ``ValueError`` names what is wrong. A seed starts the sequence."""
+        """Change settings; raise ``ValueError`` for a wrong one. ``seed`` restarts the random sequence."""
         for name, value in settings.items():
-            if name not in SETTABLE:
-                raise ValueError(f"Unknown fault setting {name!r}; known are {', '.join(SETTABLE)}")
-            SETTABLE[name](name, value)
+            if name not in CHECKS:
+                raise ValueError(f"Unknown fault setting {name!r}; use one of {', '.join(CHECKS)}")
+            CHECKS[name](name, value)
         if "seed" in settings:
-            self._random = random.Random(settings.pop("seed"))  # noqa: S311 - repeatable is what is wanted
+            self._random = random.Random(settings.pop("seed"))  # noqa: S311 - must be repeatable
         for name, value in settings.items():
             setattr(self, name, value)
 
     def describe(self) -> dict[str, Any]:
-        """What is set, and which faults are planned for the next requests."""
-        return {name: getattr(self, name) for name in SETTABLE if name != "seed"} | {"next": [*self._planned]}
+        """Return the settings, and under ``next`` the faults planned for the next requests."""
+        return {name: getattr(self, name) for name in CHECKS if name != "seed"} | {"next": [*self._planned]}
 
     def plan(self, kind: str, *, times: int = 1) -> None:
-        """Let the next requests fail in this way, whatever the rates say."""
+        """Make the next requests fail with this kind of fault; the rates do not apply to them."""
         _check_kind(kind)
-        if not 0 < times <= MOST_PLANNED:
-            raise ValueError(f"times must be from 1 to {MOST_PLANNED}, not {times}")
+        if not 0 < times <= MAX_PLANNED:
+            raise ValueError(f"times must be from 1 to {MAX_PLANNED:,}, not {times}")
         with self._lock:
             self._planned.extend([kind] * times)
 
-    def draw(self, place: str, *, fresh: Callable[[], bool]) -> str | None:
-        """The kind of fault that strikes a request, if any; counts it.
+    def draw(self, place: str, *, is_fresh: Callable[[], bool]) -> str | None:
+        """Return the kind of fault for a request, if any, and count it.
 
-        ``fresh`` says whether the request is one that ``stale`` can strike.
+        ``is_fresh`` tells whether ``stale`` applies to the request; a planned one waits for such a request.
         """
         if place not in self.places:
             return None
         with self._lock:
-            kind = self._planned[0] if self._planned else self._drawn()
-            if kind is None or (kind == "stale" and not fresh()):
+            kind = self._planned[0] if self._planned else self._random_kind()
+            if kind is None or (kind == "stale" and not is_fresh()):
                 return None
             if self._planned:
                 self._planned.popleft()
             self.counts[kind] += 1
             return kind
 
-    def _drawn(self) -> str | None:
+    def _random_kind(self) -> str | None:
         point = self._random.random() if self.rates else 1.0
         for kind, rate in self.rates.items():
             point -= rate
@@ -123,33 +125,33 @@ class Faults:
         return None
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the emulator is being closed."""
+        """Wait for some seconds, or until the emulator closes."""
         if seconds > 0:
             self._stop.wait(seconds)
 
-    def instead(self, kind: str | None, place: str) -> Response | None:
-        """The answer of faults that answer without carrying anything out."""
+    def before(self, kind: str | None, place: str) -> Response | None:
+        """Apply a fault that prevents processing: return its response, or raise its error."""
         if kind == "reset_before":
             raise HangUpError(reset=True)
         if kind == "html_502":
             return Response(BAD_GATEWAY, status=502, mimetype="text/html")
-        if refusal := REFUSALS.get(kind or ""):
+        if code := ERRORS.get(kind or ""):
             error = DeliveryError if place == "delivery" else ApiError
-            raise error(refusal, retry_after=int(self.retry_after) if refusal is THROTTLED else None)
+            raise error(code, retry_after=int(self.retry_after) if code is THROTTLED else None)
         return None
 
-    def afterwards(self, kind: str | None, answer: Response) -> Response:
-        """The answer of faults that strike when the work is done."""
+    def after(self, kind: str | None, response: Response) -> Response:
+        """Apply a fault that occurs after processing: change the response, or end the connection."""
         if kind == "reset_after":
-            answer.close()
+            response.close()
             raise HangUpError(reset=True)
         if kind == "cut":
-            return _rewritten(answer, _half)
+            return _replace_body(response, _half)
         if kind == "slow":
-            return _rewritten(answer, self._dripping)
-        return answer
+            return _replace_body(response, self._byte_by_byte)
+        return response
 
-    def _dripping(self, body: bytes) -> Iterator[bytes]:
+    def _byte_by_byte(self, body: bytes) -> Iterator[bytes]:
         for position in range(len(body)):
             yield body[position : position + 1]
             self.sleep(self.byte_seconds)
@@ -160,34 +162,30 @@ def _half(body: bytes) -> Iterator[bytes]:
     raise HangUpError(reset=False)
 
 
-def _rewritten(answer: Response, change: Any) -> Response:
-    answer.direct_passthrough = False
-    body = answer.get_data()
-    answer.response = change(body)
-    answer.content_length = len(body)
-    return answer
+def _replace_body(response: Response, change: Callable[[bytes], Iterator[bytes]]) -> Response:
+    response.direct_passthrough = False
+    body = response.get_data()
+    response.response = change(body)
+    response.content_length = len(body)
+    return response
 
 
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
-        raise ValueError(f"Unknown fault {kind!r}; known are {', '.join(KINDS)}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        raise ValueError(f"Unknown fault {kind!r}; use one of {', '.join(KINDS)}")
 
 
 def _check_number(name: str, value: object) -> None:
-    if not _is_number(value) or not 0 <= value < float("inf"):  # type: ignore[operator]
-        raise ValueError(f"{name} must be a number from 0, not {value!r}")
+    if type(value) not in (int, float) or not 0 <= value < float("inf"):  # type: ignore[operator]
+        raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
 
 
 def _check_rates(_name: str, rates: Mapping[str, object]) -> None:
     if not isinstance(rates, Mapping):
-        raise ValueError(f"rates must be an object, not {rates!r}")
+        raise ValueError(f"rates must be a mapping, not {rates!r}")
     for kind, rate in rates.items():
         _check_kind(kind)
-        if not _is_number(rate) or not 0 <= rate <= 1:  # type: ignore[operator]
+        if type(rate) not in (int, float) or not 0 <= rate <= 1:  # type: ignore[operator]
             raise ValueError(f"The rate of {kind} must be from 0 to 1, not {rate!r}")
 
 
@@ -196,7 +194,7 @@ def _check_places(_name: str, places: Iterable[str]) -> None:
         raise ValueError(f"places must be some of {', '.join(PLACES)}, not {places!r}")
 
 
-SETTABLE: dict[str, Callable[[str, Any], None]] = {
+CHECKS: dict[str, Callable[[str, Any], None]] = {
     "rates": _check_rates,
     "places": _check_places,
     "seed": _check_number,

@@ -1,4 +1,4 @@
-"""Fetching the image behind a URL, and nothing else: no host that was not allowed is ever asked."""
+"""Uploads by URL: fetch an image from an allowed host; requests to any other host are not sent."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from collections.abc import Iterable
 from typing import IO, Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from cf_images.emulator.assumptions import BAD_INPUT
 from cf_images.emulator.bodies import Spool
-from cf_images.emulator.choices import BAD_INPUT
 from cf_images.emulator.errors import ApiError
 
 CHUNK = 64 * 1024
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 
 
 class Fetcher:
-    """Fetches from loopback and from ``hosts`` (names, without ports); ``seconds`` is for the whole."""
+    """An HTTP client for loopback and ``hosts`` (names without ports); ``seconds`` limits a whole fetch."""
 
     def __init__(self, hosts: Iterable[str] = (), *, seconds: float = 15) -> None:
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -37,11 +37,11 @@ class Fetcher:
             self._opener.add_handler(handler)
 
     def fetch(self, url: str, *, into: Spool) -> None:
-        """Write the body behind ``url``; every failure is an :class:`ApiError` with the reason."""
+        """Write the body of ``url`` into a spool; raise :class:`ApiError` with the reason if that fails."""
         deadline = time.monotonic() + self._seconds
         try:
-            with self._opener.open(self.request(url), timeout=self._seconds) as answer:
-                while chunk := answer.read1(CHUNK):
+            with self._opener.open(self.request(url), timeout=self._seconds) as response:
+                while chunk := response.read1(CHUNK):
                     into.write(chunk)
                     if time.monotonic() > deadline:
                         raise TimeoutError
@@ -49,13 +49,13 @@ class Fetcher:
             raise ApiError(BAD_INPUT, f"the origin took more than {self._seconds:g} seconds") from error
         except urllib.error.HTTPError as error:
             error.close()
-            raise ApiError(BAD_INPUT, f"the origin answered {error.code}") from None
+            raise ApiError(BAD_INPUT, f"the origin responded with {error.code}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise ApiError(BAD_INPUT, f"the origin failed: {type(error).__name__}") from error
 
     def request(self, url: str) -> urllib.request.Request:
-        """A request for a URL that may be asked; user and password in it become a header."""
-        parts = absolute(url)
+        """Return the request for a URL, with its user and password as a header; raise :class:`ApiError`."""
+        parts = split_url(url)
         self._check_host(str(parts.hostname))
         login, _, netloc = parts.netloc.rpartition("@")
         request = urllib.request.Request(urlunsplit(parts._replace(netloc=netloc, fragment="")))  # noqa: S310
@@ -67,14 +67,14 @@ class Fetcher:
     def _check_host(self, host: str) -> None:
         if host.lower() not in self._hosts and not is_loopback(host):
             raise ApiError(
-                BAD_INPUT, f"this emulator may not fetch from {host}; allow it with --fetch-from {host}"
+                BAD_INPUT, f"the emulator may not fetch from {host}; allow it with --fetch-from {host}"
             )
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect only to where a first request could have gone."""
+    """Redirects, followed only to allowed hosts."""
 
-    max_redirections = MOST_REDIRECTS
+    max_redirections = MAX_REDIRECTS
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
@@ -82,24 +82,24 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, _req: urllib.request.Request, fp: IO[bytes], _code: int, _msg: str, _headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """The request that follows; raises :class:`ApiError` when it would leave the allowed hosts."""
+        """Return the request for the new URL; raise :class:`ApiError` if its host is not allowed."""
         fp.close()
         return self._fetcher.request(newurl)
 
 
-def absolute(url: str) -> SplitResult:
-    """The parts of an ``http`` or ``https`` URL; anything else is refused."""
+def split_url(url: str) -> SplitResult:
+    """Split an ``http`` or ``https`` URL; raise :class:`ApiError` for anything else."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise ApiError(BAD_INPUT, "url cannot be read") from error
+        raise ApiError(BAD_INPUT, "url is not a valid URL") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ApiError(BAD_INPUT, "url must be an absolute http or https URL")
     return parts
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name alone; no name is looked up."""
+    """Return whether a host is ``localhost`` or a loopback address, without a DNS lookup."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

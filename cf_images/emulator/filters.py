@@ -1,4 +1,4 @@
-"""The metadata filters of list v2: ``meta.<field>[<operator>:<type>]=<value>``, all of them ANDed."""
+"""The metadata filters of list v2: ``meta.<field>[<operator>:<type>]=<value>``, combined with AND."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ RANGES: dict[str, Comparison] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One filter; ``wanted`` holds several values for ``in``, one otherwise."""
+    """One filter; ``expected`` has several values for ``in``, otherwise one."""
 
     path: tuple[str, ...]
     operator: str
-    wanted: tuple[Any, ...]
+    expected: tuple[Any, ...]
     typed: bool
 
-    def holds(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether an image with this metadata is listed."""
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Return whether the metadata of an image satisfies the condition."""
         value: Any = metadata
         for name in self.path:
             if not isinstance(value, dict) or name not in value:
                 return False
             value = value[name]
         if compare := RANGES.get(self.operator):
-            return _is_number(value) and bool(compare(value, self.wanted[0]))
-        return any(self._equal(value, wanted) for wanted in self.wanted)
+            return type(value) in (int, float) and bool(compare(value, self.expected[0]))
+        return any(self._equal(value, expected) for expected in self.expected)
 
-    def _equal(self, value: Any, wanted: Any) -> bool:
+    def _equal(self, value: Any, expected: Any) -> bool:
         if self.typed:
-            return bool(isinstance(value, bool) == isinstance(wanted, bool) and value == wanted)
-        return bool(_as_text(value) == wanted)
+            return bool(isinstance(value, bool) == isinstance(expected, bool) and value == expected)
+        return bool(_as_text(value) == expected)
 
 
 def parse(query: Iterable[tuple[str, str]]) -> list[Condition]:
-    """The conditions in a query string; raises :class:`ApiError` for one that the service does not know."""
+    """Return the conditions of a query string; raise :class:`ApiError` with 5400 for an unsupported one."""
     conditions = [_condition(name, value) for name, value in query if name.startswith("meta")]
     if len(conditions) > FILTER_CONDITIONS:
-        raise ApiError(BAD_REQUEST, f"{FILTER_CONDITIONS} metadata conditions are allowed")
+        raise ApiError(BAD_REQUEST, f"the maximum is {FILTER_CONDITIONS} metadata conditions")
     return conditions
 
 
@@ -72,13 +72,13 @@ def _condition(name: str, value: str) -> Condition:
         raise ApiError(BAD_REQUEST, f"unsupported field name in {name!r}")
     values = value.split("|") if operator == "in" else [value]
     if len(values) > FILTER_VALUES:
-        raise ApiError(BAD_REQUEST, f"{FILTER_VALUES} values are allowed in {name!r}")
+        raise ApiError(BAD_REQUEST, f"the maximum is {FILTER_VALUES} values in {name!r}")
     kind = "number" if operator in RANGES else tag
-    wanted = tuple(_typed(text, kind) for text in values)
-    return Condition(path=path, operator=operator, wanted=wanted, typed=kind is not None)
+    expected = tuple(_convert(text, kind) for text in values)
+    return Condition(path=path, operator=operator, expected=expected, typed=kind is not None)
 
 
-def _typed(text: str, kind: str | None) -> str | float | bool:
+def _convert(text: str, kind: str | None) -> str | float | bool:
     if kind == "number":
         try:
             return float(text)
@@ -89,10 +89,6 @@ def _typed(text: str, kind: str | None) -> str | float | bool:
             raise ApiError(BAD_REQUEST, f"{text!r} is not true or false")
         return text == "true"
     return text
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _as_text(value: Any) -> str | None:

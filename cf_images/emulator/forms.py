@@ -1,4 +1,4 @@
-"""What requests carry: multipart forms, streamed to disk, and JSON; field by field checked."""
+"""Request bodies: multipart forms, whose files are spooled, and JSON; parse them and validate each field."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
+from cf_images.emulator.assumptions import BAD_INPUT
 from cf_images.emulator.bodies import Bodies, Spool
-from cf_images.emulator.choices import BAD_INPUT
 from cf_images.emulator.errors import (
     CUSTOM_ID_IS_PUBLIC,
     NOT_MULTIPART,
@@ -40,37 +40,37 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 
 @dataclass(slots=True, kw_only=True)
 class Form:
-    """A form that was read: text by name, and files that are spooled and not yet looked at."""
+    """A parsed form: text fields, and spooled files that were not inspected yet."""
 
     text: MultiDict[str, str] = field(default_factory=MultiDict)
     files: MultiDict[str, FileStorage] = field(default_factory=MultiDict)
 
     @property
     def image(self) -> FileStorage | None:
-        """The part named ``file``; a part without a name of a file, or of no image type, is refused."""
+        """The part named ``file``, if any; raise :class:`ApiError` with 5455 for one that is not an image."""
         if "file" in self.text:
             raise ApiError(UNSUPPORTED_TYPE, "the part 'file' has no file name")
         part = self.files.get("file")
         if part is not None and part.mimetype not in IMAGE_TYPES:
-            raise ApiError(UNSUPPORTED_TYPE, f"not {part.mimetype or 'a part without one'}")
+            raise ApiError(UNSUPPORTED_TYPE, f"not {part.mimetype or 'a part without a type'}")
         return part
 
 
 def spool(part: FileStorage) -> Spool:
-    """The bytes of a part."""
+    """Return the spooled bytes of a part."""
     return cast("Spool", part.stream)
 
 
 def filename(part: FileStorage) -> str:
-    """The name the sender gave it, at most 255 characters."""
+    """Return the file name of a part, cut to 255 characters."""
     return (part.filename or "")[:FILENAME_LENGTH]
 
 
 @contextmanager
 def read_form(request: Request, bodies: Bodies, *, limits: Limits) -> Iterator[Form]:
-    """Read a multipart form; its files are thrown away at the end unless they were kept.
+    """Read a multipart form; the files that were not kept are deleted at the end.
 
-    Raises :class:`ApiError`: 5415 for any other encoding, 5413 for a file over the limit.
+    Raise :class:`ApiError` with 5415 for any other encoding, 5413 for a file above the limit.
     """
     if request.mimetype != "multipart/form-data":
         raise ApiError(NOT_MULTIPART)
@@ -108,16 +108,16 @@ def _parse(request: Request, new_spool: Any) -> Form:
 
 
 def custom_id(text: Mapping[str, str], *, signed: bool) -> str | None:
-    """The ID that the sender chose, checked ("Custom IDs"); ``None`` when there is none."""
+    """Return the valid custom ID, or ``None`` without one; raise :class:`ApiError` ("Custom IDs")."""
     image_id = text.get("id", "")
     if not image_id:
         return None
     if len(image_id) > CUSTOM_ID_LENGTH:
-        raise ApiError(BAD_INPUT, f"a custom ID may have {CUSTOM_ID_LENGTH:,} characters")
+        raise ApiError(BAD_INPUT, f"the maximum length of a custom ID is {CUSTOM_ID_LENGTH:,} characters")
     if image_id.startswith("/") or image_id.endswith("/"):
-        raise ApiError(BAD_INPUT, "a custom ID may not begin or end with a slash")
+        raise ApiError(BAD_INPUT, "a custom ID must not begin or end with a slash")
     if UUID.fullmatch(image_id):
-        raise ApiError(BAD_INPUT, "a custom ID may not look like a UUID")
+        raise ApiError(BAD_INPUT, "a custom ID must not look like a UUID")
     if not _is_text(image_id):
         raise ApiError(BAD_INPUT, "a custom ID must be text")
     if signed:
@@ -126,7 +126,7 @@ def custom_id(text: Mapping[str, str], *, signed: bool) -> str | None:
 
 
 def boolean(text: Mapping[str, str], name: str) -> bool:
-    """A field that says ``true`` or ``false``; false when it is missing."""
+    """Return the field as a boolean, false if it is missing; raise :class:`ApiError` for other text."""
     value = text.get(name, "false").lower()
     if value not in ("true", "false"):
         raise ApiError(BAD_INPUT, f"{name} must be true or false")
@@ -134,23 +134,23 @@ def boolean(text: Mapping[str, str], name: str) -> bool:
 
 
 def creator(value: object) -> str | None:
-    """The creator, any text of at most 1,024 characters."""
+    """Return the creator, a text of at most 1,024 characters; raise :class:`ApiError` for anything else."""
     if value is None:
         return None
     if not isinstance(value, str) or not _is_text(value):
         raise ApiError(BAD_INPUT, "creator must be a string")
     if len(value) > CREATOR_LENGTH:
-        raise ApiError(BAD_INPUT, f"creator may have {CREATOR_LENGTH:,} characters")
+        raise ApiError(BAD_INPUT, f"the maximum length of creator is {CREATOR_LENGTH:,} characters")
     return value
 
 
 def _is_text(value: str) -> bool:
-    """Whether it is more than a JSON string: half a surrogate pair is no text, and NUL ends one."""
+    """Return whether a JSON string has neither NUL nor lone surrogates, which UTF-8 cannot encode."""
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def form_metadata(text: Mapping[str, str], *, limits: Limits) -> dict[str, Any]:
-    """The field ``metadata``, a JSON object as text; nothing is an empty one."""
+    """Return the field ``metadata``, JSON as text, or ``{}`` without one; raise :class:`ApiError`."""
     try:
         return metadata(json.loads(text.get("metadata") or "{}"), limits=limits)
     except (ValueError, RecursionError) as error:
@@ -158,7 +158,7 @@ def form_metadata(text: Mapping[str, str], *, limits: Limits) -> dict[str, Any]:
 
 
 def metadata(value: object, *, limits: Limits) -> dict[str, Any]:
-    """A JSON object of at most 1,024 bytes."""
+    """Return valid metadata, a JSON object of at most ``limits.metadata_bytes``; raise :class:`ApiError`."""
     if not isinstance(value, dict):
         raise ApiError(BAD_INPUT, "metadata must be a JSON object")
     try:
@@ -166,28 +166,28 @@ def metadata(value: object, *, limits: Limits) -> dict[str, Any]:
     except ValueError as error:
         raise ApiError(BAD_INPUT, "metadata is not JSON") from error
     if size > limits.metadata_bytes:
-        raise ApiError(BAD_INPUT, f"metadata has {size:,} bytes, {limits.metadata_bytes:,} are allowed")
+        raise ApiError(BAD_INPUT, f"metadata has {size:,} bytes, the maximum is {limits.metadata_bytes:,}")
     return value
 
 
 def expiry(text: Mapping[str, str]) -> datetime | None:
-    """The field ``expiry``, RFC 3339."""
+    """Return the field ``expiry``, an RFC 3339 date, if any; raise :class:`ApiError`."""
     if not text.get("expiry"):
         return None
     try:
-        moment = datetime.fromisoformat(text["expiry"])
+        expires = datetime.fromisoformat(text["expiry"])
     except ValueError as error:
         raise ApiError(BAD_INPUT, "expiry is not an RFC 3339 date") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return expires if expires.tzinfo else expires.replace(tzinfo=UTC)
 
 
 def json_body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request, whatever content type it claims."""
+    """Return the JSON object of a request with any content type; raise :class:`ApiError` with 5400."""
     request.max_content_length = JSON_BYTES
     try:
         body = json.loads(request.get_data())
     except RequestEntityTooLarge as error:
-        raise ApiError(BAD_INPUT, "the body is too long") from error
+        raise ApiError(BAD_INPUT, f"the body is longer than {JSON_BYTES:,} bytes") from error
     except (ClientDisconnected, OSError) as error:
         raise ApiError(BAD_INPUT, "the body is shorter than its Content-Length") from error
     except (ValueError, RecursionError) as error:

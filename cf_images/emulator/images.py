@@ -1,6 +1,6 @@
-"""The images and drafts of an account. Rows lie in :mod:`.database`, bytes in :mod:`.bodies`.
+"""The images and drafts of an account, as rows in :mod:`.database` and bytes in :mod:`.bodies`.
 
-Bytes come before the row that names them and go after it, so that no row is ever without its bytes.
+Bytes are stored before the row that names them and deleted after it, so that no row is without its bytes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 from cf_images.emulator.bodies import Bodies, Spool
-from cf_images.emulator.database import Database, TakenError
+from cf_images.emulator.database import AlreadyExistsError, Database
 
-ROWS_AT_ONCE = 1_000
+ROWS_PER_QUERY = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
-    """An image, or a draft that has no bytes yet; sizes in bytes, moments in seconds since 1970."""
+    """An image, or a draft without bytes; ``size`` is in bytes, ``uploaded`` in seconds since 1970."""
 
     serial: int
     image_id: str
@@ -37,12 +37,12 @@ class StoredImage:
 
     @property
     def draft(self) -> bool:
-        """Whether this is a direct upload without its bytes."""
+        """Whether this is a direct upload without bytes."""
         return self.body_key is None
 
     @property
     def uploaded_at(self) -> datetime:
-        """When it came, in UTC."""
+        """The time of the upload, in UTC."""
         return datetime.fromtimestamp(self.uploaded, UTC)
 
     @property
@@ -52,7 +52,7 @@ class StoredImage:
             return stream.read()
 
     def open(self) -> IO[bytes]:
-        """The bytes as a stream; ``FileNotFoundError`` for a draft, or when it was deleted meanwhile."""
+        """Open the bytes; raise ``FileNotFoundError`` for a draft or a deleted image."""
         if self.body_key is None:
             raise FileNotFoundError(self.image_id)
         return self.bodies.open(self.body_key)
@@ -60,7 +60,7 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewImage:
-    """What is known of an image before its bytes."""
+    """The attributes of a new image or draft."""
 
     image_id: str
     custom: bool
@@ -71,7 +71,7 @@ class NewImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewBody:
-    """The bytes of an image, inspected and not yet kept."""
+    """The inspected bytes of a new image, not stored yet."""
 
     spool: Spool
     filename: str
@@ -79,7 +79,7 @@ class NewBody:
 
 
 class Images(Mapping[str, StoredImage]):
-    """Images by ID, as they are now; as a mapping they are the uploaded ones, without the drafts."""
+    """A live mapping of IDs to uploaded images; drafts are found only by :meth:`find`."""
 
     def __init__(self, database: Database, bodies: Bodies, *, clock: Callable[[], float]) -> None:
         self._database = database
@@ -99,47 +99,45 @@ class Images(Mapping[str, StoredImage]):
         return self._number("SELECT COUNT(*) FROM image WHERE body IS NOT NULL")
 
     def duplicates(self) -> int:
-        """How many images have the bytes of an earlier one."""
+        """Return the number of images with the same bytes as an earlier one."""
         return self._number("SELECT COUNT(*) - COUNT(DISTINCT digest) FROM image WHERE body IS NOT NULL")
 
     def _number(self, statement: str) -> int:
         return int(self._database.rows(statement)[0][0])
 
     def find(self, image_id: str) -> StoredImage | None:
-        """The image or the draft; a draft whose time is over is none."""
-        return self._image(
-            self._database.row(
-                "SELECT * FROM image WHERE image_id = ? AND (body IS NOT NULL OR expires > ?)",
-                *(image_id, self._clock()),
-            )
+        """Return the image or the draft that is not expired, if any."""
+        return self._first(
+            "SELECT * FROM image WHERE image_id = ? AND (body IS NOT NULL OR expires > ?)",
+            *(image_id, self._clock()),
         )
 
     def listed(
         self, *, ascending: bool = False, after: tuple[float, int] | None = None, creator: str | None = None
     ) -> Iterator[StoredImage]:
-        """Uploaded images by time, beyond the position ``after``; ``creator=""`` are those without one."""
+        """Iterate over uploaded images by time, after a position; ``creator=""`` means without creator."""
         order, compare = ("ASC", ">") if ascending else ("DESC", "<")
         statement = (
-            "SELECT * FROM image WHERE body IS NOT NULL AND (? IS NULL OR COALESCE(creator, '') = ?)"  # noqa: S608 - our own words
+            "SELECT * FROM image WHERE body IS NOT NULL AND (? IS NULL OR COALESCE(creator, '') = ?)"  # noqa: S608 - constant words
             f" AND (uploaded, serial) {compare} (?, ?)"
-            f" ORDER BY uploaded {order}, serial {order} LIMIT {ROWS_AT_ONCE}"
+            f" ORDER BY uploaded {order}, serial {order} LIMIT {ROWS_PER_QUERY}"
         )
         position: tuple[float, int] | None = after or ((-1.0, 0) if ascending else (float("inf"), 0))
         while position:
-            found = self._database.rows(statement, creator, creator, *position)
-            yield from map(self._stored, found)
-            position = (found[-1]["uploaded"], found[-1]["serial"]) if found else None
+            rows = self._database.rows(statement, creator, creator, *position)
+            yield from map(self._stored, rows)
+            position = (rows[-1]["uploaded"], rows[-1]["serial"]) if rows else None
 
     def add_draft(self, new: NewImage, *, expires: float) -> StoredImage:
-        """Reserve an ID until ``expires``; raises :class:`TakenError`."""
+        """Reserve an ID until ``expires``, in seconds since 1970; raise :class:`AlreadyExistsError`."""
         return self._insert(new, expires=expires)
 
     def add(self, new: NewImage, body: NewBody) -> StoredImage:
-        """Store an image; raises :class:`TakenError`, and then the bytes are not kept."""
+        """Store an image; if the ID exists, discard the bytes and raise :class:`AlreadyExistsError`."""
         key = body.spool.keep()
         try:
             return self._insert(new, body=body, key=key)
-        except TakenError:
+        except AlreadyExistsError:
             self.bodies.discard(key)
             raise
 
@@ -170,16 +168,16 @@ class Images(Mapping[str, StoredImage]):
         return self._stored(inserted[0])
 
     def _body_columns(self, body: NewBody | None, key: str | None) -> tuple[Any, ...]:
-        """When it came (in whole milliseconds, as the API shows it), where the bytes are, what they are."""
-        now = round(self._clock(), 3)
+        """Return ``uploaded`` and the columns about the bytes."""
+        now = round(self._clock(), 3)  # the API shows milliseconds
         if body is None:
             return now, None, None, None, 0, None
         return now, key, body.filename, body.content_type, body.spool.size, body.spool.digest
 
     def complete(self, image_id: str, body: NewBody) -> StoredImage | None:
-        """Give a draft its bytes, once: ``None`` when there is no such draft (any more)."""
+        """Store the bytes of a draft, once; return ``None`` if there is no such draft."""
         key = body.spool.keep()
-        completed = self._database.row(
+        completed = self._first(
             "UPDATE image SET uploaded = ?, body = ?, filename = ?, content_type = ?, size = ?, digest = ?,"
             " expires = NULL WHERE image_id = ? AND expires > ? RETURNING *",
             *self._body_columns(body, key),
@@ -188,7 +186,7 @@ class Images(Mapping[str, StoredImage]):
         )
         if completed is None:
             self.bodies.discard(key)
-        return self._image(completed)
+        return completed
 
     def update(
         self,
@@ -198,45 +196,42 @@ class Images(Mapping[str, StoredImage]):
         require_signed_urls: bool | None = None,
         creator: str | None = None,
     ) -> StoredImage | None:
-        """Change what is not ``None``; the image as it is then."""
-        return self._image(
-            self._database.row(
-                "UPDATE image SET metadata = COALESCE(?, metadata), signed = COALESCE(?, signed),"
-                " creator = COALESCE(?, creator)"
-                " WHERE image_id = ? AND (body IS NOT NULL OR expires > ?) RETURNING *",
-                None if metadata is None else json.dumps(metadata),
-                require_signed_urls,
-                creator,
-                image_id,
-                self._clock(),
-            )
+        """Change the attributes that are not ``None`` and return the new image, if it exists."""
+        return self._first(
+            "UPDATE image SET metadata = COALESCE(?, metadata), signed = COALESCE(?, signed),"
+            " creator = COALESCE(?, creator)"
+            " WHERE image_id = ? AND (body IS NOT NULL OR expires > ?) RETURNING *",
+            None if metadata is None else json.dumps(metadata),
+            require_signed_urls,
+            creator,
+            image_id,
+            self._clock(),
         )
 
     def delete(self, image_id: str) -> StoredImage | None:
-        """The image or draft that was deleted, if there was one."""
-        image = self._image(
-            self._database.row(
-                "DELETE FROM image WHERE image_id = ? AND (body IS NOT NULL OR expires > ?) RETURNING *",
-                image_id,
-                self._clock(),
-            )
+        """Delete the image or draft and return it, if there is one."""
+        image = self._first(
+            "DELETE FROM image WHERE image_id = ? AND (body IS NOT NULL OR expires > ?) RETURNING *",
+            image_id,
+            self._clock(),
         )
         if image and image.body_key:
             self.bodies.discard(image.body_key)
         return image
 
     def clear(self) -> None:
-        """Delete all images and drafts, and nothing of an upload that is on its way."""
+        """Delete all images and drafts; files of running uploads stay."""
         for row in self._database.rows("DELETE FROM image RETURNING body"):
             if row["body"]:
                 self.bodies.discard(row["body"])
 
     def sweep(self) -> None:
-        """Take away the bytes that no row names, as a killed process leaves them; for the start only."""
+        """Delete the bytes without a row that a killed process left; call this only at the start."""
         rows = self._database.rows("SELECT body FROM image WHERE body IS NOT NULL")
         self.bodies.sweep({row["body"] for row in rows})
 
-    def _image(self, row: sqlite3.Row | None) -> StoredImage | None:
+    def _first(self, statement: str, *values: Any) -> StoredImage | None:
+        row = self._database.row(statement, *values)
         return self._stored(row) if row else None
 
     def _stored(self, row: sqlite3.Row) -> StoredImage:

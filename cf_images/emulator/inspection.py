@@ -1,4 +1,4 @@
-"""Is this an image that Cloudflare takes, and within its limits? Reads headers, decodes no pixels."""
+"""Check the format and the dimensions of an upload; read headers and decode no pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from cf_images.emulator.choices import BAD_INPUT
+from cf_images.emulator.assumptions import BAD_INPUT
 from cf_images.emulator.errors import ANIMATION_TOO_LARGE, UNSUPPORTED_TYPE, ApiError
 from cf_images.emulator.limits import Limits
 
 HEAD = 1_024
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
-NO_LIMIT_ON_SIDES = ("image/webp",)
+NO_SIDE_LIMIT = ("image/webp",)
 READERS: dict[str, type[ImageFile]] = {
     "image/gif": GifImageFile,
     "image/jpeg": JpegImageFile,
@@ -30,13 +30,13 @@ BROKEN = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error),
     *(DecompressionBombError, DecompressionBombWarning),
 )
-"""What Pillow's readers raise at bytes that are not what they claim to be."""
+"""Exceptions that Pillow's readers raise for invalid files."""
 
 
 def inspect(stream: IO[bytes], *, limits: Limits) -> str:
-    """The content type of the bytes, whatever they were called; raises :class:`ApiError`.
+    """Return the content type by the bytes alone; raise :class:`ApiError` with 5455, 5400 or 5443.
 
-    SVG and HEIC are recognized and not measured: the one has no pixels, the other Pillow cannot read.
+    SVG and HEIC are not measured: SVG has no pixels, and Pillow cannot read HEIC.
     """
     stream.seek(0)
     content_type = sniff(stream.read(HEAD))
@@ -48,7 +48,7 @@ def inspect(stream: IO[bytes], *, limits: Limits) -> str:
 
 
 def sniff(head: bytes) -> str | None:
-    """The content type by the first bytes of a file; ``None`` when it is none of Cloudflare's."""
+    """Return the content type by the first bytes of a file, or ``None`` if Cloudflare does not support it."""
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -69,22 +69,23 @@ def _is_svg(head: bytes) -> bool:
 
 def _measure(stream: IO[bytes], content_type: str, *, limits: Limits) -> None:
     width, height, frames = _size(stream, content_type)
-    shown = f"{width} x {height} pixels"
-    if content_type not in NO_LIMIT_ON_SIDES and max(width, height) > limits.side:
-        raise ApiError(BAD_INPUT, f"{shown}: no side may be longer than {limits.side:,}")
+    dimensions = f"{width} x {height} pixels"
+    if content_type not in NO_SIDE_LIMIT and max(width, height) > limits.side:
+        raise ApiError(BAD_INPUT, f"{dimensions}: the maximum side is {limits.side:,}")
     if width * height > limits.area:
-        raise ApiError(BAD_INPUT, f"{shown}: the area may be {limits.area / 1e6:g} MP")
+        raise ApiError(BAD_INPUT, f"{dimensions}: the maximum area is {limits.area / 1e6:g} MP")
     if frames > 1 and width * height * frames > limits.animation_area:
         raise ApiError(
-            ANIMATION_TOO_LARGE, f"{frames} frames of {shown}, {limits.animation_area / 1e6:g} MP in all"
+            ANIMATION_TOO_LARGE,
+            f"{frames} frames of {dimensions}, the maximum is {limits.animation_area / 1e6:g} MP in total",
         )
 
 
 def _size(stream: IO[bytes], content_type: str) -> tuple[int, int, int]:
-    """Width, height and number of frames.
+    """Return width, height and number of frames.
 
-    The format's own reader is called, not ``Image.open``: its guard against large images is a warning
-    and a switch for the whole process, while we have the limits of an account.
+    ``Image.open`` would check large images against a limit of the whole process. The readers of the formats
+    do not, so that the limits of the account apply.
     """
     stream.seek(0)
     try:

@@ -1,19 +1,12 @@
-"""What an account may do: Cloudflare's published limits, each one changeable for a test."""
+"""The published limits of Cloudflare Images; :class:`Limits` has those that a test can change."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MEGABYTE = 1024 * 1024
-IMAGE_TYPES = {
-    "image/jpeg": "JPEG",
-    "image/png": "PNG",
-    "image/webp": "WebP",
-    "image/gif": "GIF",
-    "image/svg+xml": "SVG",
-    "image/heic": "HEIC",
-}
-"""Content types that may be uploaded ("Supported formats and limitations"); AVIF is for Enterprise only."""
+IMAGE_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/svg+xml", "image/heic"}
+"""Content types of uploads ("Supported formats and limitations"); AVIF input is for Enterprise only."""
 CUSTOM_ID_LENGTH = 1024
 CREATOR_LENGTH = 1024
 FILENAME_LENGTH = 255
@@ -27,7 +20,7 @@ BROWSER_TTL = range(3_600, 31_536_001)
 """Seconds ("Browser TTL"): from an hour to a year."""
 DEFAULT_BROWSER_TTL = 172_800
 DIRECT_UPLOAD_SECONDS = range(120, 21_601)
-"""How far away ``expiry`` may be ("Direct creator upload"): two minutes to six hours."""
+"""Time until ``expiry`` ("Direct creator upload"): from two minutes to six hours."""
 DEFAULT_DIRECT_UPLOAD_SECONDS = 1_800
 BATCH_TOKEN_SECONDS = 3_600
 FILTER_CONDITIONS = 5
@@ -43,11 +36,11 @@ JSON_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Sizes in bytes, areas and sides in pixels, times in seconds; ``None`` switches a rate limit off.
+    """Limits of an account: ``*_bytes`` in bytes, areas and sides in pixels, times in seconds.
 
-    ``area`` holds for one frame, ``animation_area`` for the sum of all. ``api_rate`` is requests per
-    ``api_window`` and token, after which everything is refused for another window; ``batch_rate`` is
-    requests a second and batch token ("API rate limits", "Upload images in batches").
+    ``area`` applies to one frame, ``animation_area`` to the sum of all frames. ``images`` is the quota.
+    ``api_rate`` is the number of requests per ``api_window`` and token, ``batch_rate`` per second and batch
+    token ("API rate limits", "Upload images in batches"); ``None`` means no rate limit.
     """
 
     upload_bytes: int = 10 * MEGABYTE

@@ -1,4 +1,4 @@
-"""Renditions that were made before: a cache, in memory or on disk, of what can be made again."""
+"""A cache of renditions, in memory or on disk; every rendition can be made again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 MEMORY_BYTES = 64 * 1024 * 1024
 NEWLINE = b"\n"
@@ -21,7 +20,7 @@ NEWLINE = b"\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """One variant of one image, ready to be sent."""
+    """One variant of one image, encoded."""
 
     body: bytes
     content_type: str
@@ -29,28 +28,28 @@ class Rendition:
 
     @property
     def etag(self) -> str:
-        """Changes with the bytes."""
+        """A hash of the bytes, in hex."""
         return hashlib.sha256(self.body).hexdigest()[:32]
 
 
 class Renditions(Protocol):
-    """A cache by image (its body's key) and by what was asked."""
+    """A cache of renditions by the key of the image's bytes and by variant."""
 
-    def get(self, body_key: str, asked: str) -> Rendition | None:
-        """What was stored."""
+    def get(self, body_key: str, variant_key: str) -> Rendition | None:
+        """Return the stored rendition, if any."""
         ...
 
-    def put(self, body_key: str, asked: str, rendition: Rendition) -> None:
-        """Store it."""
+    def put(self, body_key: str, variant_key: str, rendition: Rendition) -> None:
+        """Store a rendition."""
         ...
 
-    def forget(self, body_key: str | None = None) -> None:
-        """Everything of one image, or everything."""
+    def clear(self, body_key: str | None = None) -> None:
+        """Delete the renditions of one image, or all."""
         ...
 
 
 class MemoryRenditions:
-    """The latest 64 MB."""
+    """Renditions in memory: the latest ``limit`` bytes."""
 
     def __init__(self, limit: int = MEMORY_BYTES) -> None:
         self._limit = limit
@@ -58,17 +57,17 @@ class MemoryRenditions:
         self._lock = threading.Lock()
         self._stored: OrderedDict[tuple[str, str], Rendition] = OrderedDict()
 
-    def get(self, body_key: str, asked: str) -> Rendition | None:
+    def get(self, body_key: str, variant_key: str) -> Rendition | None:
         with self._lock:
-            found = self._stored.get((body_key, asked))
-            if found:
-                self._stored.move_to_end((body_key, asked))
-            return found
+            rendition = self._stored.get((body_key, variant_key))
+            if rendition:
+                self._stored.move_to_end((body_key, variant_key))
+            return rendition
 
-    def put(self, body_key: str, asked: str, rendition: Rendition) -> None:
+    def put(self, body_key: str, variant_key: str, rendition: Rendition) -> None:
         with self._lock:
-            self._drop((body_key, asked))
-            self._stored[body_key, asked] = rendition
+            self._drop((body_key, variant_key))
+            self._stored[body_key, variant_key] = rendition
             self._size += len(rendition.body)
             while self._size > self._limit:
                 self._drop(next(iter(self._stored)))
@@ -77,49 +76,45 @@ class MemoryRenditions:
         if dropped := self._stored.pop(key, None):
             self._size -= len(dropped.body)
 
-    def forget(self, body_key: str | None = None) -> None:
+    def clear(self, body_key: str | None = None) -> None:
         with self._lock:
             for key in [key for key in self._stored if body_key in (None, key[0])]:
                 self._drop(key)
 
 
 class FileRenditions:
-    """Files in a folder for each image: a line of JSON, then the bytes. Complete or not there."""
+    """Renditions in files, one folder for each image: a line of JSON, then the bytes; replaced atomically."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def _path(self, body_key: str, asked: str) -> Path:
-        return self._folder / body_key / hashlib.sha256(asked.encode()).hexdigest()
+    def _path(self, body_key: str, variant_key: str) -> Path:
+        return self._folder / body_key / hashlib.sha256(variant_key.encode()).hexdigest()
 
-    def get(self, body_key: str, asked: str) -> Rendition | None:
+    def get(self, body_key: str, variant_key: str) -> Rendition | None:
         try:
-            head, _, body = self._path(body_key, asked).read_bytes().partition(NEWLINE)
+            line, _, body = self._path(body_key, variant_key).read_bytes().partition(NEWLINE)
         except OSError:
             return None
-        described: Mapping[str, object] = json.loads(head)
-        return Rendition(
-            body=body,
-            content_type=str(described["content_type"]),
-            warnings=tuple(described["warnings"]),  # type: ignore[arg-type]
-        )
+        header: dict[str, Any] = json.loads(line)
+        return Rendition(body=body, content_type=header["content_type"], warnings=tuple(header["warnings"]))
 
-    def put(self, body_key: str, asked: str, rendition: Rendition) -> None:
-        described = asdict(rendition)
-        body = described.pop("body")
-        path = self._path(body_key, asked)
+    def put(self, body_key: str, variant_key: str, rendition: Rendition) -> None:
+        header = asdict(rendition)
+        body = header.pop("body")
+        path = self._path(body_key, variant_key)
         path.parent.mkdir(exist_ok=True)
-        # The image may be deleted, and its folder with it, while this is written.
+        # A concurrent request may delete the image and this folder.
         with (
             contextlib.suppress(FileNotFoundError),
             tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file,
         ):
-            file.write(json.dumps(described).encode() + NEWLINE + body)
+            file.write(json.dumps(header).encode() + NEWLINE + body)
             file.flush()
             os.replace(file.name, path)
 
-    def forget(self, body_key: str | None = None) -> None:
+    def clear(self, body_key: str | None = None) -> None:
         if body_key is not None:
             shutil.rmtree(self._folder / body_key, ignore_errors=True)
             return

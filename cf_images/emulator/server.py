@@ -1,7 +1,7 @@
-"""The emulator over real HTTP/1.1: a thread for each connection, which stays open until the client leaves.
+"""The HTTP/1.1 server: one thread for each connection, which stays open until the client closes it.
 
-Werkzeug's own development server closes the connection after every answer, which would hide from tests
-whether a client reuses its connections.
+Werkzeug's development server closes the connection after every response, so that tests could not see whether
+a client reuses its connections.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from werkzeug.exceptions import ClientDisconnected
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wsgi import LimitedStream
 
-from cf_images.emulator.app import Account, App, LoggedRequest
+from cf_images.emulator.access import Account
+from cf_images.emulator.app import App, LoggedRequest
 from cf_images.emulator.errors import UPLOAD_TIMED_OUT, ApiError
 from cf_images.emulator.faults import Faults, HangUpError
 from cf_images.emulator.limits import Limits
 
 ACCOUNT_ID = "0123456789abcdef0123456789abcdef"
-API_TOKEN = "emulator-token-0123456789-0123456789-abc"  # noqa: S105 - opens nothing but an emulator
+API_TOKEN = "emulator-token-0123456789-0123456789-abc"  # noqa: S105 - valid only for an emulator
 ACCOUNT_HASH = "Emu1atorAccountHash_22"
 IDLE_SECONDS = 300
 DRAIN_BYTES = 128 * 1024 * 1024
@@ -35,7 +36,7 @@ DRAIN_CHUNK = 64 * 1024
 
 
 class Body(LimitedStream):
-    """A request's body: ``length`` bytes that have to arrive in ``seconds``."""
+    """A request body of ``length`` bytes that must arrive within ``seconds``."""
 
     def __init__(self, stream: IO[bytes], *, length: int, seconds: float) -> None:
         super().__init__(stream, length)
@@ -43,25 +44,25 @@ class Body(LimitedStream):
         self._deadline: float | None = None
 
     def readinto(self, b: Any) -> int | None:
-        """Read what is there; raises :class:`ApiError` with 5408 when the time is over."""
+        """Read the available bytes; raise :class:`ApiError` with 5408 after the deadline."""
         self._deadline = self._deadline or time.monotonic() + self._seconds
         if time.monotonic() > self._deadline:
             raise ApiError(UPLOAD_TIMED_OUT)
         return super().readinto(b)
 
     def on_disconnect(self, error: Exception | None = None) -> None:
-        """A read that timed out is no disconnect."""
+        """Raise :class:`ApiError` with 5408 for a timeout, else ``ClientDisconnected``."""
         if isinstance(error, TimeoutError):
             raise ApiError(UPLOAD_TIMED_OUT) from error
         raise ClientDisconnected
 
 
 class Handler(WSGIRequestHandler):
-    """One connection, request after request."""
+    """One connection and its requests."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = DRAIN_CHUNK  # head and body leave in one packet
+    wbufsize = DRAIN_CHUNK  # send head and body in one packet
     timeout = IDLE_SECONDS
     server: Server
 
@@ -71,37 +72,37 @@ class Handler(WSGIRequestHandler):
         self.server.connected(self.connection)
 
     def finish(self) -> None:
-        """Forget the connection."""
+        """Unregister the connection."""
         self.server.disconnected(self.connection)
         try:
             super().finish()
-        except OSError:  # the client left while something was still to be sent
+        except OSError:  # the client closed the connection before all was sent
             self.rfile.close()
 
     def version_string(self) -> str:
-        """The header ``Server``."""
+        """Return the header ``Server``."""
         return "cf-images-emulator"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: the application logs what it answered."""
+        """Do nothing: the application logs requests."""
 
     def handle_expect_100(self) -> bool:
-        """Tell the client to go on, now and not with the answer."""
+        """Send ``100 Continue`` at once, not together with the response."""
         super().handle_expect_100()
         self.wfile.flush()
         return True
 
     def run_wsgi(self) -> None:
-        """Answer one request."""
+        """Process one request."""
         environ = self.make_environ()
         body = environ["wsgi.input"] = self._body(environ)
         environ["wsgi.input_terminated"] = True
         self.connection.settimeout(self.server.app.limits.upload_seconds)
         try:
             self._serve(environ, body)
-        except HangUpError as order:
-            self._hang_up(reset=order.reset)
-        except OSError:  # the client is gone
+        except HangUpError as error:
+            self._hang_up(reset=error.reset)
+        except OSError:  # the client closed the connection
             self.close_connection = True
         else:
             self.connection.settimeout(IDLE_SECONDS)
@@ -135,7 +136,7 @@ class Handler(WSGIRequestHandler):
                 close()
 
     def _drain(self, body: IO[bytes]) -> None:
-        """Read what the application left, or the next request would begin in the middle of this one."""
+        """Read the rest of the body, or it would be parsed as the next request."""
         drained = 0
         try:
             while not self.close_connection and (chunk := body.read(DRAIN_CHUNK)):
@@ -177,19 +178,19 @@ class Server(ThreadedWSGIServer):
         super().__init__(host, port, app, handler=Handler)
 
     def connected(self, connection: socket.socket) -> None:
-        """A client is here; it waits as long as a real handshake would take."""
+        """Register a connection and wait for ``connect_latency`` seconds, as for a real handshake."""
         with self._lock:
             self._open.add(connection)
         self.app.count_connection()
         self.app.faults.sleep(self.app.faults.connect_latency)
 
     def disconnected(self, connection: socket.socket) -> None:
-        """It is gone."""
+        """Unregister a connection."""
         with self._lock:
             self._open.discard(connection)
 
     def hang_up(self) -> None:
-        """End all connections, so that their threads end."""
+        """Close all connections, which ends their threads."""
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
@@ -197,11 +198,13 @@ class Server(ThreadedWSGIServer):
 
 
 class Emulator:
-    """A Cloudflare Images account on a port of this machine; a context manager.
+    """A local Cloudflare Images account with an HTTP server; a context manager.
 
-    ``data`` is a folder that keeps everything across restarts; without it, all is in memory. ``variants``
-    are options by name, beside ``public``. ``fetch_from`` are the hosts from which uploads by URL may
-    fetch, besides loopback. ``clock`` gives seconds since 1970, for tests that travel in time.
+    ``data`` is a folder that keeps the account across restarts; by default it is in memory. ``variants`` are
+    named variants besides ``public``: options by name. Uploads by URL can fetch from loopback and from the
+    hosts in ``fetch_from``. Requests are refused unless their ``Host`` is loopback, ``host`` or one of
+    ``allowed_hosts``, such as a service's name in Docker Compose. ``port=0`` takes a free port. ``clock``
+    returns seconds since 1970. Raises ``BlockingIOError`` if another emulator uses the folder.
     """
 
     def __init__(
@@ -216,6 +219,7 @@ class Emulator:
         limits: Limits | None = None,
         subscribed: bool = True,
         fetch_from: Iterable[str] = (),
+        allowed_hosts: Iterable[str] = (),
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], float] = time.time,
@@ -230,13 +234,14 @@ class Emulator:
             limits=limits,
             subscribed=subscribed,
             fetch_from=fetch_from,
+            allowed_hosts=[*allowed_hosts, host],
             clock=clock,
         )
         self.account_id = account_id
         self.api_token = token
         self.account_hash = account_hash
         self.images = self.app.state.images
-        self._address = host, port
+        self._bind_address = host, port
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -252,8 +257,8 @@ class Emulator:
         self.close()
 
     def start(self) -> Self:
-        """Listen; returns at once."""
-        self._server = Server(*self._address, self.app)
+        """Start the server in a thread and return the emulator."""
+        self._server = Server(*self._bind_address, self.app)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.02},
@@ -264,7 +269,7 @@ class Emulator:
         return self
 
     def close(self) -> None:
-        """End all connections and let go of port and data folder."""
+        """Close all connections and release the port and the data folder."""
         if self._server and self._thread:
             self._server.shutdown()
             self._server.hang_up()
@@ -272,50 +277,50 @@ class Emulator:
         self.app.close()
 
     def reset(self) -> None:
-        """As on the first day: no images, no faults, nothing counted."""
+        """Restore the initial state: no images, no faults, counters at zero."""
         self.app.reset()
 
     @property
     def url(self) -> str:
-        """Where everything is, without a slash at the end."""
+        """The URL of the server, without a trailing slash; raise ``RuntimeError`` before :meth:`start`."""
         if self._server is None:
-            raise RuntimeError("The emulator was not started: use it in a with statement, or call start()")
+            raise RuntimeError("The emulator is not started; use it in a with statement or call start()")
         host, port = self._server.server_address[:2]
         return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     @property
     def api_url(self) -> str:
-        """What ``https://api.cloudflare.com/client/v4`` is to Cloudflare."""
+        """The URL that replaces ``https://api.cloudflare.com/client/v4``."""
         return f"{self.url}/client/v4"
 
     @property
     def delivery_url(self) -> str:
-        """What ``https://imagedelivery.net`` is: the part before the account hash."""
+        """The URL that replaces ``https://imagedelivery.net``, the part before the account hash."""
         return self.url
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong on demand."""
+        """The faults on demand."""
         return self.app.faults
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """Method, path (without query) and status of each request since the last reset."""
+        """Method, path without query, and status of each request since the last reset."""
         return self.app.requests
 
     @property
     def signing_keys(self) -> dict[str, str]:
-        """The values of the signing keys by name, oldest first."""
+        """Values of the signing keys by name, oldest first."""
         return self.app.state.signing_keys()
 
     @property
     def connections(self) -> int:
-        """How many connections were accepted since the last reset."""
+        """Number of connections accepted since the last reset."""
         return self.app.connections
 
     @property
     def latency(self) -> float:
-        """Seconds that each request takes longer."""
+        """Seconds added to each request."""
         return self.app.faults.latency
 
     @latency.setter
@@ -324,7 +329,7 @@ class Emulator:
 
     @property
     def connect_latency(self) -> float:
-        """Seconds that each new connection takes longer."""
+        """Seconds added to each new connection."""
         return self.app.faults.connect_latency
 
     @connect_latency.setter

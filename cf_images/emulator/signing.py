@@ -1,7 +1,7 @@
-"""Signed delivery URLs, verified as "Serve private images" describes; written without a look at the signer.
+"""Verification of signed delivery URLs after "Serve private images", independent of this package's signer.
 
-The message is the short path as it was received, a question mark, and the query without ``sig`` in its
-order; the signature its HMAC-SHA256 in hex under the UTF-8 bytes of a key's value.
+The message is the path ``/<hash>/<id>/<variant>`` as received, a question mark, and the query without ``sig``
+in its order. The signature is its HMAC-SHA256 in hex; the HMAC key is a signing key's value in UTF-8.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 
 def expiry(path: str, query: str, *, keys: Iterable[str]) -> float | None:
-    """When a signed URL ends, in seconds since 1970 (infinity without ``exp``); ``None``: it is not valid."""
+    """Return the expiry in seconds since 1970 (infinity without ``exp``), or ``None`` if invalid."""
     fields = [field for field in query.split("&") if field]
     signatures = [field.removeprefix("sig=") for field in fields if field.startswith("sig=")]
     rest = [field for field in fields if not field.startswith("sig=")]
@@ -28,14 +28,14 @@ def _is_signed(message: str, signature: str, *, keys: Iterable[str]) -> bool:
 
 
 def sign(message: str, *, key: str) -> str:
-    """The signature of a message under one key."""
+    """Return the signature of a message with one key, in hex."""
     return hmac.new(key.encode(), message.encode(), hashlib.sha256).hexdigest()
 
 
 def _expiry(fields: list[str]) -> float | None:
-    moments = [field.removeprefix("exp=") for field in fields if field.startswith("exp=")]
-    if not moments:
+    values = [field.removeprefix("exp=") for field in fields if field.startswith("exp=")]
+    if not values:
         return float("inf")
-    if len(moments) > 1 or not moments[0].isascii() or not moments[0].isdigit():
+    if len(values) > 1 or not values[0].isascii() or not values[0].isdigit():
         return None
-    return float(moments[0][:15])
+    return float(values[0][:15])

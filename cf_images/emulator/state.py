@@ -1,4 +1,4 @@
-"""What an account holds: images, variants, signing keys, settings; nothing of HTTP."""
+"""The state of an account: images, variants, signing keys and settings, without HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_VARIANT: dict[str, Any] = {"fit": "scale-down", "metadata": "none", "wid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A named variant: Cloudflare's ``options`` as given, and whether it shows private images to all."""
+    """A named variant: Cloudflare's ``options``, and whether private images need no signature with it."""
 
     name: str
     options: dict[str, Any]
@@ -29,10 +29,10 @@ class Variant:
 
 
 class State:
-    """Everything an account holds, in memory or in the folder ``data``; safe for threads.
+    """The state of an account, in memory or in the folder ``data``; thread-safe.
 
-    ``variants`` (options by name, ``never_require_signed_urls`` among them) and ``flexible_variants`` are for
-    the first day and after a reset.
+    ``variants`` (options by name, which may include ``never_require_signed_urls``) and ``flexible_variants``
+    are the initial values, which a reset restores.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class State:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.clock = clock
-        self._first_variants = {"public": DEFAULT_VARIANT, **(variants or {})}
-        self._first_settings = {
+        self._initial_variants = {"public": DEFAULT_VARIANT, **(variants or {})}
+        self._initial_settings = {
             "flexible_variants": flexible_variants,
             "browser_ttl": DEFAULT_BROWSER_TTL,
             "preserve_content_credentials": False,
@@ -58,32 +58,32 @@ class State:
             self.reset()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         self._database.close()
 
     def reset(self) -> None:
-        """Forget everything; variants, settings and keys are as on the first day."""
+        """Delete everything; restore the initial variants and settings, and create a signing key."""
         self.images.clear()
         with self._database.transaction():
             self._database.clear()
-            for name, options in self._first_variants.items():
-                self._write_variant(_first_variant(name, options))
-            for name, value in self._first_settings.items():
+            for name, options in self._initial_variants.items():
+                self._write_variant(_initial_variant(name, options))
+            for name, value in self._initial_settings.items():
                 self._database.rows("INSERT INTO setting VALUES (?, ?)", name, json.dumps(value))
             self._write_key("default")
 
     def variants(self) -> dict[str, Variant]:
-        """All named variants."""
+        """Return all named variants, oldest first."""
         rows = self._database.rows("SELECT * FROM variant ORDER BY rowid")
         return {row["name"]: _variant(row) for row in rows}
 
     def variant(self, name: str) -> Variant | None:
-        """One of them."""
+        """Return a named variant, if it exists."""
         row = self._database.row("SELECT * FROM variant WHERE name = ?", name)
         return _variant(row) if row else None
 
     def add_variant(self, variant: Variant, *, limit: int) -> bool:
-        """``False`` when there are ``limit`` already; raises ``TakenError``."""
+        """Add a variant; return ``False`` if there are ``limit`` already, raise ``AlreadyExistsError``."""
         with self._database.transaction():
             if len(self.variants()) >= limit:
                 return False
@@ -97,23 +97,23 @@ class State:
         )
 
     def update_variant(self, variant: Variant) -> None:
-        """Replace its options."""
+        """Replace the options of a variant."""
         self._database.rows(
             "UPDATE variant SET options = ?, public = ? WHERE name = ?",
             *(json.dumps(variant.options), variant.never_require_signed_urls, variant.name),
         )
 
     def delete_variant(self, name: str) -> None:
-        """Forget it."""
+        """Delete a variant."""
         self._database.rows("DELETE FROM variant WHERE name = ?", name)
 
     def signing_keys(self) -> dict[str, str]:
-        """Values by name, oldest first."""
+        """Return the values of the signing keys by name, oldest first."""
         rows = self._database.rows("SELECT * FROM signing_key ORDER BY serial")
         return {row["name"]: row["value"] for row in rows}
 
     def put_key(self, name: str, *, limit: int) -> bool:
-        """Create a key or give it a new value; ``False`` when there are ``limit`` others."""
+        """Create a signing key or give it a new value; return ``False`` if there are ``limit`` others."""
         with self._database.transaction():
             keys = self.signing_keys()
             if name not in keys and len(keys) >= limit:
@@ -129,39 +129,36 @@ class State:
         )
 
     def delete_key(self, name: str) -> None:
-        """Forget it; the last one makes room for a new ``default``."""
+        """Delete a signing key; after the last one, create a new one named ``default``."""
         with self._database.transaction():
             self._database.rows("DELETE FROM signing_key WHERE name = ?", name)
             if not self.signing_keys():
                 self._write_key("default")
 
-    def new_batch_token(self) -> tuple[str, float]:
-        """A token for the batch host, and when it ends."""
+    def create_batch_token(self) -> tuple[str, float]:
+        """Create a token for the batch host; return it and its expiry in seconds since 1970."""
         token, expires = secrets.token_urlsafe(48), self.clock() + BATCH_TOKEN_SECONDS
         self._database.rows("DELETE FROM batch_token WHERE expires <= ?", self.clock())
         self._database.rows("INSERT INTO batch_token VALUES (?, ?)", token, expires)
         return token, expires
 
-    def knows_batch_token(self, token: str) -> bool:
-        """Whether it was given out and has not ended; random enough that looking it up leaks nothing."""
-        return bool(
-            self._database.rows(
-                "SELECT 1 FROM batch_token WHERE token = ? AND expires > ?", token, self.clock()
-            )
-        )
+    def is_batch_token(self, token: str) -> bool:
+        """Return whether a batch token is valid; it is too random for a timing attack."""
+        statement = "SELECT 1 FROM batch_token WHERE token = ? AND expires > ?"
+        return self._database.row(statement, token, self.clock()) is not None
 
     def settings(self) -> dict[str, Any]:
-        """Of the account: ``flexible_variants``, ``browser_ttl``, ``preserve_content_credentials``."""
+        """Return ``flexible_variants``, ``browser_ttl`` (seconds) and ``preserve_content_credentials``."""
         return {row["name"]: json.loads(row["value"]) for row in self._database.rows("SELECT * FROM setting")}
 
     def update_settings(self, changes: Mapping[str, Any]) -> None:
-        """Change some of them."""
+        """Change some settings."""
         with self._database.transaction():
             for name, value in changes.items():
                 self._database.rows("UPDATE setting SET value = ? WHERE name = ?", json.dumps(value), name)
 
 
-def _first_variant(name: str, options: Mapping[str, Any]) -> Variant:
+def _initial_variant(name: str, options: Mapping[str, Any]) -> Variant:
     options = dict(options)
     public = bool(options.pop("never_require_signed_urls", False))
     return Variant(name=name, options=options, never_require_signed_urls=public)

@@ -1,18 +1,18 @@
-"""SVG as it is delivered: without scripts and without links to anything else.
+"""SVG for delivery, without scripts and without links to other documents.
 
-The filter is svg-hush, which Cloudflare published as the one it uses ("Transform SVG images").
+The filter is svg-hush, which Cloudflare publishes and uses ("Transform SVG images").
 """
 
 from __future__ import annotations
 
 from py_svg_hush import filter_svg
 
-from cf_images.emulator.choices import SVG_DATA_URLS
+from cf_images.emulator.assumptions import SVG_DATA_URLS
 from cf_images.emulator.errors import DECODING_FAILED, DeliveryError
 
 
-def sanitized(source: bytes) -> bytes:
-    """The harmless part of a drawing; raises :class:`DeliveryError` when it is not XML."""
+def sanitize(source: bytes) -> bytes:
+    """Return an SVG without its unsafe parts; raise :class:`DeliveryError` with 9516 if it is not XML."""
     try:
         return filter_svg(source, SVG_DATA_URLS)
     except ValueError as error:

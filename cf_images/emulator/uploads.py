@@ -1,25 +1,21 @@
-"""How images come in: by file, by URL, and through an upload URL that was asked for before."""
+"""Uploads: by file, by URL, and directly to an upload URL ("Direct creator upload")."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from werkzeug.wrappers import Request
 
-from cf_images.emulator import choices, forms
+from cf_images.emulator import assumptions, forms
+from cf_images.emulator.assumptions import BAD_INPUT
 from cf_images.emulator.bodies import Spool
-from cf_images.emulator.choices import BAD_INPUT
-from cf_images.emulator.database import TakenError
-from cf_images.emulator.errors import (
-    EXISTS,
-    FROM_OURSELVES,
-    ApiError,
-)
-from cf_images.emulator.fetching import Fetcher, absolute
-from cf_images.emulator.images import Images, NewBody, NewImage, StoredImage
+from cf_images.emulator.database import AlreadyExistsError
+from cf_images.emulator.errors import EXISTS, FROM_CLOUDFLARE, ApiError
+from cf_images.emulator.fetching import Fetcher, split_url
+from cf_images.emulator.images import NewBody, NewImage, StoredImage
 from cf_images.emulator.inspection import inspect
 from cf_images.emulator.limits import (
     DEFAULT_DIRECT_UPLOAD_SECONDS,
@@ -27,26 +23,20 @@ from cf_images.emulator.limits import (
     FILENAME_LENGTH,
     Limits,
 )
+from cf_images.emulator.state import State
 
 
 class Uploads:
-    """The ways in to one account's images."""
+    """The uploads of one account."""
 
-    def __init__(
-        self,
-        images: Images,
-        *,
-        limits: Limits,
-        fetcher: Fetcher,
-        clock: Callable[[], float],
-    ) -> None:
-        self._images = images
-        self._clock = clock
+    def __init__(self, state: State, *, limits: Limits, fetcher: Fetcher) -> None:
+        self._images = state.images
+        self._clock = state.clock
         self._limits = limits
         self._fetcher = fetcher
 
     def upload(self, request: Request) -> StoredImage:
-        """An image from the part ``file``, or from the address in ``url``."""
+        """Store the image in the part ``file`` or at the URL in ``url``; raise :class:`ApiError`."""
         with forms.read_form(request, self._images.bodies, limits=self._limits) as form:
             part, url = form.image, form.text.get("url")
             if bool(part) == bool(url):
@@ -60,7 +50,7 @@ class Uploads:
         signed = forms.boolean(form.text, "requireSignedURLs")
         image_id = forms.custom_id(form.text, signed=signed)
         return NewImage(
-            image_id=image_id or generated_id(),
+            image_id=image_id or generate_id(),
             custom=image_id is not None,
             require_signed_urls=signed,
             metadata=forms.form_metadata(form.text, limits=self._limits),
@@ -68,9 +58,9 @@ class Uploads:
         )
 
     def _fetch(self, new: NewImage, url: str, *, own_host: str) -> StoredImage:
-        parts = absolute(url)
+        parts = split_url(url)
         if parts.netloc.rpartition("@")[2] in (own_host, "imagedelivery.net"):
-            raise ApiError(FROM_OURSELVES)
+            raise ApiError(FROM_CLOUDFLARE)
         body = Spool(self._images.bodies, limit=self._limits.upload_bytes)
         try:
             self._fetcher.fetch(url, into=body)
@@ -82,7 +72,7 @@ class Uploads:
     def _store(self, new: NewImage, spool: Spool, *, filename: str) -> StoredImage:
         try:
             return self._images.add(new, self._body(spool, filename=filename))
-        except TakenError as error:
+        except AlreadyExistsError as error:
             raise ApiError(EXISTS) from error
 
     def _body(self, spool: Spool, *, filename: str) -> NewBody:
@@ -90,7 +80,7 @@ class Uploads:
         return NewBody(spool=spool, filename=filename, content_type=content_type)
 
     def direct_upload(self, request: Request) -> str:
-        """Reserve an ID; a request without any body is fine, an empty form is not."""
+        """Create a draft and return its ID; a request without a body is valid, an empty form is not."""
         if not request.content_length and not request.mimetype:
             return self._draft(forms.Form())
         with forms.read_form(request, self._images.bodies, limits=self._limits) as form:
@@ -103,38 +93,38 @@ class Uploads:
         expiry = forms.expiry(form.text)
         seconds = expiry.timestamp() - now if expiry else DEFAULT_DIRECT_UPLOAD_SECONDS
         if not DIRECT_UPLOAD_SECONDS.start <= seconds < DIRECT_UPLOAD_SECONDS.stop:
-            raise ApiError(BAD_INPUT, "expiry must be two minutes to six hours away")
+            raise ApiError(BAD_INPUT, "expiry must be two minutes to six hours in the future")
         try:
             return self._images.add_draft(new, expires=now + seconds).image_id
-        except TakenError as error:
+        except AlreadyExistsError as error:
             raise ApiError(EXISTS) from error
 
     def complete(self, request: Request, image_id: str) -> StoredImage:
-        """What was posted to an upload URL; only the part ``file`` counts."""
+        """Store the bytes of a draft from the part ``file``; ignore other fields; raise :class:`ApiError`."""
         draft = self._images.find(image_id)
         if draft is None:
-            raise ApiError(choices.EXPIRED_UPLOAD_URL)
+            raise ApiError(assumptions.EXPIRED_UPLOAD_URL)
         if not draft.draft:
-            raise ApiError(choices.USED_UPLOAD_URL)
+            raise ApiError(assumptions.USED_UPLOAD_URL)
         with forms.read_form(request, self._images.bodies, limits=self._limits) as form:
             part = form.image
             if part is None:
                 raise ApiError(BAD_INPUT, "the form has no part named file")
             body = self._body(forms.spool(part), filename=forms.filename(part))
             image = self._images.complete(image_id, body)
-        if image is None:  # another was quicker
-            raise ApiError(choices.USED_UPLOAD_URL)
+        if image is None:  # another request was faster
+            raise ApiError(assumptions.USED_UPLOAD_URL)
         return image
 
 
-def generated_id() -> str:
-    """Shaped like a UUID, and like Cloudflare's no RFC 4122 one."""
+def generate_id() -> str:
+    """Return a random ID in the form of a UUID; like Cloudflare's, it is not a valid RFC 4122 UUID."""
     digits = secrets.token_hex(15) + "00"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def changes(body: Mapping[str, Any], *, limits: Limits) -> dict[str, Any]:
-    """What a PATCH of an image may change, checked."""
+    """Return the validated changes of a PATCH request for an image; raise :class:`ApiError`."""
     signed = body.get("requireSignedURLs")
     if signed is not None and not isinstance(signed, bool):
         raise ApiError(BAD_INPUT, "requireSignedURLs must be true or false")

@@ -1,4 +1,4 @@
-"""An emulator, an HTTP client that carries its token, and small images."""
+"""Fixtures: an emulator, an HTTP client with its token, and small images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cf_images.emulator import Emulator
 def picture(
     kind: str = "PNG", size: tuple[int, int] = (64, 48), *, color: Any = "teal", **options: Any
 ) -> bytes:
-    """The bytes of a plain image."""
+    """Return an image of one color."""
     buffer = io.BytesIO()
     Image.new(options.pop("mode", "RGB"), size, color).save(buffer, kind, **options)
     return buffer.getvalue()
@@ -26,7 +26,7 @@ PNG = picture()
 
 
 class Account:
-    """The API of one account, relative to ``/accounts/<id>/images/``; the raw client is ``http``."""
+    """A client for the API of one account; paths are relative to ``/accounts/<id>/images/``."""
 
     def __init__(self, emulator: Emulator, http: httpx.Client) -> None:
         self.emulator = emulator
@@ -41,45 +41,45 @@ class Account:
         self, body: bytes = PNG, *, name: str = "a.png", kind: str = "image/png", **fields: Any
     ) -> Any:
         """Upload and return the Image object."""
-        answer = self("POST", "v1", files={"file": (name, body, kind)}, data=fields)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["result"]
+        response = self("POST", "v1", files={"file": (name, body, kind)}, data=fields)
+        assert response.status_code == 200, response.text
+        return response.json()["result"]
 
     def deliver(self, image: Any, variant: str = "public", **headers: str) -> httpx.Response:
-        """Ask for a variant of an image that was uploaded."""
+        """Request a variant of an uploaded image."""
         return self.http.get(image["variants"][0].rpartition("/")[0] + "/" + variant, headers=headers)
 
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    """A client that keeps its connections."""
+    """An HTTP client that reuses its connections."""
     with httpx.Client(timeout=20, verify=False) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def running_emulator() -> Iterator[Emulator]:
-    """One for the session, without the variants that a project declares."""
+    """An emulator for the session, without the variants of a project."""
     with Emulator() as emulator:
         yield emulator
 
 
 @pytest.fixture
 def emulator(running_emulator: Emulator) -> Emulator:
-    """In memory, empty."""
+    """An empty emulator in memory."""
     running_emulator.reset()
     return running_emulator
 
 
 @pytest.fixture
 def account(emulator: Emulator, http: httpx.Client) -> Account:
-    """Its account."""
+    """The account of the emulator."""
     return Account(emulator, http)
 
 
 @pytest.fixture
 def account_of(http: httpx.Client) -> Iterator[Callable[..., Account]]:
-    """Accounts of emulators that are started with other options."""
+    """Start emulators with other options and return their accounts."""
     started: list[Emulator] = []
 
     def start(**options: Any) -> Account:
@@ -91,9 +91,9 @@ def account_of(http: httpx.Client) -> Iterator[Callable[..., Account]]:
         emulator.close()
 
 
-def refused(answer: httpx.Response) -> tuple[int, int]:
-    """Status and code of a refusal in an envelope, whose other fields are checked."""
-    body = answer.json()
+def api_error(response: httpx.Response) -> tuple[int, int]:
+    """Return status and code of an error envelope; check its other fields."""
+    body = response.json()
     assert body["success"] is False
     assert body["result"] is None
-    return answer.status_code, body["errors"][0]["code"]
+    return response.status_code, body["errors"][0]["code"]

@@ -25,7 +25,7 @@ PAGE = """<!DOCTYPE html><body><script>
 const form = new FormData();
 form.append("file", new Blob([new Uint8Array(BYTES)], {type: "image/png"}), "from the browser.png");
 fetch(URL, {method: "POST", body: form})
-  .then(answer => answer.text()).catch(error => "refused: " + error)
+  .then(response => response.text()).catch(error => "failed: " + error)
   .then(text => { document.body.textContent = text; });
 </script>"""
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium: a
 
 @pytest.fixture
 def page() -> Iterator[Callable[[str], str]]:
-    """Serve a page from an origin of its own; its address."""
+    """Serve a page from another origin and return its URL."""
     pages: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def page() -> Iterator[Callable[[str], str]]:
             self.wfile.write(pages[0].encode())
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Do nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -64,10 +64,10 @@ def page() -> Iterator[Callable[[str], str]]:
 def test_a_browser_uploads_across_origins(
     account: Account, page: Callable[[str], str], tmp_path: Path
 ) -> None:
-    asked = direct_upload(account, creator="jane")
-    html = PAGE.replace("URL", json.dumps(asked["uploadURL"])).replace("BYTES", json.dumps(list(PNG)))
+    reservation = direct_upload(account, creator="jane")
+    html = PAGE.replace("URL", json.dumps(reservation["uploadURL"])).replace("BYTES", json.dumps(list(PNG)))
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}", page(html)]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
-    assert '"success": true' in shown, shown
-    stored = account.emulator.images[asked["id"]]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+    assert '"success": true' in dom, dom
+    stored = account.emulator.images[reservation["id"]]
     assert (stored.body, stored.filename, stored.creator) == (PNG, "from the browser.png", "jane")

@@ -1,4 +1,4 @@
-"""``python -m cf_images.emulator`` as a process: its options, what it prints, and dying at any moment."""
+"""``python -m cf_images.emulator`` as a process: options, output, and being killed at any moment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.emulator.conftest import picture
 
 
 class Process:
-    """A running emulator."""
+    """A running emulator process."""
 
     def __init__(self, *options: str, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
@@ -45,7 +45,7 @@ class Process:
         return f"{self.url}/client/v4/accounts/{account_id}/images/"
 
     def stop(self, number: int = signal.SIGTERM) -> str:
-        """End it; what it printed after the introduction."""
+        """End it and return its output after the introduction."""
         self.process.send_signal(number)
         rest, _ = self.process.communicate(timeout=20)
         return rest
@@ -74,7 +74,7 @@ def client() -> Iterator[httpx.Client]:
         yield client
 
 
-def test_it_says_where_it_is_and_logs_each_request(run: Callable[..., Process], client: httpx.Client) -> None:
+def test_it_prints_its_urls_and_logs_each_request(run: Callable[..., Process], client: httpx.Client) -> None:
     process = run()
     for line in (f"CF_ACCT_ID={ACCOUNT_ID}", f"CF_IMG_TOKEN={API_TOKEN}", "CF_IMG_HASH="):
         assert line in process.introduction
@@ -87,7 +87,7 @@ def test_it_says_where_it_is_and_logs_each_request(run: Callable[..., Process], 
     assert process.process.returncode == 0
 
 
-def test_ctrl_c_ends_it_without_a_trace(run: Callable[..., Process]) -> None:
+def test_ctrl_c_ends_it_without_a_traceback(run: Callable[..., Process]) -> None:
     process = run()
     assert process.stop(signal.SIGINT) == ""
     assert process.process.returncode == 0
@@ -100,12 +100,12 @@ def test_a_token_of_the_environment_is_used_and_not_printed(
     assert "s3cret-token" not in process.introduction
     assert "CF_ACCT_ID=f00" in process.introduction
     headers = {"Authorization": "Bearer s3cret-token"}
-    answer = client.get(process.images("f00") + "v1/stats", headers=headers)
-    assert answer.status_code == 200
+    response = client.get(process.images("f00") + "v1/stats", headers=headers)
+    assert response.status_code == 200
     assert "s3cret-token" not in process.stop()
 
 
-def test_options_win_over_the_environment_and_set_faults(
+def test_options_override_the_environment_and_set_faults(
     run: Callable[..., Process], client: httpx.Client
 ) -> None:
     options = ("--fault", "500=1", "--fault", "429=0", "--seed", "7", "--latency", "0.001", "--rate-limits")
@@ -117,13 +117,13 @@ def test_options_win_over_the_environment_and_set_faults(
 
 
 @pytest.mark.parametrize("option", ["418=0.1", "429=2", "429", "429=often"])
-def test_a_fault_that_cannot_be_set_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_fault_is_an_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--fault", option])
     assert "--fault" in capsys.readouterr().err
 
 
-def test_a_folder_in_use_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_in_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator(data=tmp_path):
         assert main(["--data", str(tmp_path)]) == 1
     assert f"{tmp_path}: This data folder is in use" in capsys.readouterr().err
@@ -136,12 +136,12 @@ def upload(client: httpx.Client, process: Process, image_id: str, body: bytes) -
 
 
 def body_of(number: int) -> bytes:
-    """A picture that no other number has, of some 60 KB so that it takes several writes."""
+    """Return a unique image for a number; its 60 KB need several writes."""
     return picture("PNG", (140, 140), color=(number % 256, number // 256, 9), compress_level=0)
 
 
 class Uploader(threading.Thread):
-    """Uploads until the emulator is gone; ``stored`` are the images that were answered with success."""
+    """A thread that uploads until the emulator ends; ``stored`` has the confirmed images."""
 
     def __init__(self, process: Process, name: str, enough: threading.Semaphore) -> None:
         super().__init__(name=name)
@@ -156,10 +156,10 @@ class Uploader(threading.Thread):
             for number in range(5_000):
                 image_id = f"{self.name}-{number}"
                 try:
-                    answer = upload(client, self.process, image_id, body_of(number))
+                    response = upload(client, self.process, image_id, body_of(number))
                 except httpx.TransportError:
                     return
-                assert answer.status_code == 200
+                assert response.status_code == 200
                 self.stored[image_id] = number
                 self.enough.release()
 
@@ -180,7 +180,7 @@ def test_it_ends_when_it_was_paused_with_open_connections(
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_killed_at_any_moment_it_has_what_it_answered_for(
+def test_no_confirmed_upload_is_lost_if_it_is_killed_at_any_moment(
     run: Callable[..., Process], client: httpx.Client, tmp_path: Path, round_: int
 ) -> None:
     process = run("--data", str(tmp_path))

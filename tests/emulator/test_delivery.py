@@ -1,4 +1,4 @@
-"""Delivery: variants by name and by options, formats, headers, refusals, the cache of renditions."""
+"""Delivery: named and flexible variants, formats, headers, errors, the cache of renditions."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ EVIL_SVG = (
 )
 
 
-def opened(answer: httpx.Response) -> Image.Image:
-    """The image that was delivered."""
-    assert answer.status_code == 200, answer.text
-    return Image.open(io.BytesIO(answer.content))
+def opened(response: httpx.Response) -> Image.Image:
+    """Open the delivered image."""
+    assert response.status_code == 200, response.text
+    return Image.open(io.BytesIO(response.content))
 
 
-def refusal(answer: httpx.Response) -> tuple[int, int]:
-    """Status and code of a refusal in text; header and text agree."""
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert answer.headers["cache-control"] == "no-store"
-    code = int(answer.headers["cf-images"].removeprefix("err="))
-    assert answer.text.startswith(f"ERROR {code}: ")
-    return answer.status_code, code
+def delivery_error(response: httpx.Response) -> tuple[int, int]:
+    """Return status and code of an error in plain text; check that header and text agree."""
+    assert response.headers["content-type"].startswith("text/plain")
+    assert response.headers["cache-control"] == "no-store"
+    code = int(response.headers["cf-images"].removeprefix("err="))
+    assert response.text.startswith(f"ERROR {code}: ")
+    return response.status_code, code
 
 
 def test_a_named_variant_is_rendered_as_it_was_declared(account: Account) -> None:
@@ -48,7 +48,7 @@ def test_a_named_variant_is_rendered_as_it_was_declared(account: Account) -> Non
     assert opened(account.deliver(account.upload(PHOTO), "avatar")).size == (50, 50)
 
 
-def test_a_changed_variant_is_rendered_anew(account: Account) -> None:
+def test_a_changed_variant_is_rendered_again(account: Account) -> None:
     image = account.upload(PHOTO)
     assert opened(account.deliver(image)).size == (400, 300)
     account("PATCH", "v1/variants/public", json={"options": {"width": 20}})
@@ -70,7 +70,7 @@ def test_a_changed_variant_is_rendered_anew(account: Account) -> None:
         ("w=100,blur=20,sharpen=1,brightness=2,contrast=2,gamma=2,saturation=0", (100, 75)),
     ],
 )
-def test_a_flexible_variant_is_rendered_as_the_url_says(
+def test_a_flexible_variant_is_rendered_with_the_options_in_the_url(
     account: Account, options: str, size: tuple[int, int]
 ) -> None:
     assert opened(account.deliver(account.upload(PHOTO), options)).size == size
@@ -87,16 +87,14 @@ def test_a_flexible_variant_is_rendered_as_the_url_says(
         (",".join(["w=10"] * 1000), (403, 9426)),
     ],
 )
-def test_options_that_are_not_possible_are_refused(
-    account: Account, options: str, expected: tuple[int, int]
-) -> None:
-    assert refusal(account.deliver(account.upload(PHOTO), options)) == expected
+def test_unsupported_options_are_errors(account: Account, options: str, expected: tuple[int, int]) -> None:
+    assert delivery_error(account.deliver(account.upload(PHOTO), options)) == expected
 
 
 def test_flexible_variants_can_be_switched_off(account_of: Callable[..., Account]) -> None:
     account = account_of(flexible_variants=False)
     image = account.upload(PHOTO)
-    assert refusal(account.deliver(image, "w=10")) == (403, 9429)
+    assert delivery_error(account.deliver(image, "w=10")) == (403, 9429)
     assert account.deliver(image, "public").status_code == 200
 
 
@@ -113,21 +111,19 @@ def test_flexible_variants_can_be_switched_off(account_of: Callable[..., Account
         ("/favicon.ico", (400, 9424)),
     ],
 )
-def test_a_path_that_leads_to_no_image_is_refused(
-    account: Account, path: str, expected: tuple[int, int]
-) -> None:
+def test_a_path_without_an_image_is_an_error(account: Account, path: str, expected: tuple[int, int]) -> None:
     account.upload(id="a")
     url = account.emulator.delivery_url + path.format(hash=account.emulator.account_hash)
-    assert refusal(account.http.get(url)) == expected
+    assert delivery_error(account.http.get(url)) == expected
 
 
 @pytest.mark.parametrize("path", ["a/b%20c/%C3%BC.png", "a%2Fb%20c%2F%C3%BC.png"])
 @pytest.mark.parametrize("prefix", ["", "/cdn-cgi/imagedelivery"])
-def test_both_forms_of_url_and_of_slashes_lead_to_the_image(account: Account, prefix: str, path: str) -> None:
+def test_both_forms_of_url_and_of_slashes_deliver_the_image(account: Account, prefix: str, path: str) -> None:
     account.upload(id="a/b c/ü.png")
     emulator = account.emulator
-    answer = account.http.get(f"{emulator.delivery_url}{prefix}/{emulator.account_hash}/{path}/public")
-    assert opened(answer).size == (64, 48)
+    response = account.http.get(f"{emulator.delivery_url}{prefix}/{emulator.account_hash}/{path}/public")
+    assert opened(response).size == (64, 48)
 
 
 def test_an_id_is_decoded_once(account: Account) -> None:
@@ -148,12 +144,12 @@ def test_an_id_is_decoded_once(account: Account) -> None:
     ],
 )
 def test_the_format_follows_the_accept_header(account: Account, accept: str, kind: str) -> None:
-    answer = account.deliver(account.upload(PHOTO), Accept=accept)
-    assert (answer.headers["content-type"], answer.headers["vary"]) == (kind, "Accept")
-    assert opened(answer).get_format_mimetype() == kind
+    response = account.deliver(account.upload(PHOTO), Accept=accept)
+    assert (response.headers["content-type"], response.headers["vary"]) == (kind, "Accept")
+    assert opened(response).get_format_mimetype() == kind
 
 
-def test_each_format_is_cached_for_itself(account: Account) -> None:
+def test_each_format_is_cached_separately(account: Account) -> None:
     image = account.upload(PHOTO)
     kinds = [
         account.deliver(image, Accept=accept).headers["content-type"] for accept in (BROWSER, "*/*", BROWSER)
@@ -171,20 +167,20 @@ def test_headers_are_those_of_the_service(account: Account) -> None:
     assert "warning" not in headers
 
 
-def test_a_variant_may_have_its_own_time_in_the_browser(account: Account) -> None:
+def test_a_variant_can_have_its_own_browser_ttl(account: Account) -> None:
     account("PATCH", "v1/variants/public", json={"options": {"width": 10, "browser_ttl": 3_600}})
     assert "max-age=3600" in account.deliver(account.upload()).headers["cache-control"]
 
 
-def test_what_cannot_be_done_here_is_said_in_a_warning(account: Account) -> None:
-    answer = account.deliver(account.upload(PHOTO), "w=50,h=50,fit=cover,gravity=face,segment=foreground")
-    assert [warning.startswith('cf-images 299 "') for warning in answer.headers.get_list("warning")] == [
+def test_unsupported_effects_are_reported_in_warning_headers(account: Account) -> None:
+    response = account.deliver(account.upload(PHOTO), "w=50,h=50,fit=cover,gravity=face,segment=foreground")
+    assert [warning.startswith('cf-images 299 "') for warning in response.headers.get_list("warning")] == [
         True,
         True,
     ]
 
 
-def test_a_known_etag_is_answered_without_a_body(account: Account) -> None:
+def test_a_conditional_request_for_an_unchanged_image_gets_no_body(account: Account) -> None:
     image = account.upload(PHOTO)
     first = account.deliver(image)
     again = account.deliver(image, **{"If-None-Match": first.headers["etag"]})
@@ -195,7 +191,7 @@ def test_a_known_etag_is_answered_without_a_body(account: Account) -> None:
     assert account.deliver(image, "w=10", **{"If-None-Match": first.headers["etag"]}).status_code == 200
 
 
-def test_head_tells_what_get_would(account: Account) -> None:
+def test_head_has_the_headers_of_get(account: Account) -> None:
     url = account.upload(PHOTO)["variants"][0]
     head, get = account.http.head(url), account.http.get(url)
     assert (head.status_code, head.content) == (200, b"")
@@ -204,12 +200,12 @@ def test_head_tells_what_get_would(account: Account) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 def test_only_get_and_head_are_allowed(account: Account, method: str) -> None:
-    assert refusal(account.http.request(method, account.upload()["variants"][0]))[0] == 405
+    assert delivery_error(account.http.request(method, account.upload()["variants"][0]))[0] == 405
 
 
 def test_json_describes_the_image(account: Account) -> None:
-    answer = account.deliver(account.upload(PHOTO), "w=100,format=json")
-    assert answer.json() == {
+    response = account.deliver(account.upload(PHOTO), "w=100,format=json")
+    assert response.json() == {
         "width": 100,
         "height": 75,
         "original": {"file_size": len(PHOTO), "width": 400, "height": 300, "format": "image/jpeg"},
@@ -217,44 +213,44 @@ def test_json_describes_the_image(account: Account) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
-def test_an_animation_stays_one(account: Account, kind: str) -> None:
+def test_an_animation_stays_animated(account: Account, kind: str) -> None:
     image = account.upload(animation(kind, 3, (40, 40)), kind=f"image/{kind.lower()}")
     moving: Any = opened(account.deliver(image, "w=20", Accept="image/webp"))
     assert (moving.n_frames, moving.size) == (3, (20, 20))
     assert getattr(opened(account.deliver(image, "w=20,anim=false")), "n_frames", 1) == 1
 
 
-def test_svg_is_delivered_as_it_is_but_harmless(account: Account) -> None:
+def test_svg_is_sanitized_and_not_resized(account: Account) -> None:
     image = account.upload(EVIL_SVG, name="a.svg", kind="image/svg+xml")
-    answer = account.deliver(image, "w=10")
-    assert answer.headers["content-type"].startswith("image/svg+xml")
+    response = account.deliver(image, "w=10")
+    assert response.headers["content-type"].startswith("image/svg+xml")
     for bad in ("script", "alert", "onload", "example.com"):
-        assert bad not in answer.text
-    assert '<rect fill="red" height="5" width="5"/>' in answer.text
-    assert "data:image/png" in answer.text
+        assert bad not in response.text
+    assert '<rect fill="red" height="5" width="5"/>' in response.text
+    assert "data:image/png" in response.text
     assert account("GET", f"v1/{image['id']}/blob").content == EVIL_SVG
 
 
-def test_an_svg_that_is_no_xml_is_refused(account: Account) -> None:
+def test_an_svg_that_is_not_xml_is_an_error(account: Account) -> None:
     image = account.upload(b"<svg", kind="image/svg+xml")
-    assert refusal(account.deliver(image)) == (422, 9516)
+    assert delivery_error(account.deliver(image)) == (422, 9516)
 
 
-def test_a_truncated_jpeg_is_refused_when_it_is_asked_for(account: Account) -> None:
+def test_delivery_of_a_truncated_jpeg_is_an_error(account: Account) -> None:
     body = picture("JPEG", (900, 900), color="red", quality=95)
     image = account.upload(body[:700], kind="image/jpeg")
-    assert refusal(account.deliver(image)) == (422, 9516)
+    assert delivery_error(account.deliver(image)) == (422, 9516)
 
 
 def test_heic_is_stored_and_not_rendered(account: Account) -> None:
     image = account.upload(HEIC, kind="image/heic")
-    assert refusal(account.deliver(image)) == (415, 9412)
+    assert delivery_error(account.deliver(image)) == (415, 9412)
 
 
 def test_no_rendering_is_larger_than_the_limit(account_of: Callable[..., Account]) -> None:
     account = account_of(limits=Limits(area=1_000_000))
     image = account.upload(PHOTO)
-    assert refusal(account.deliver(image, "w=4000,fit=contain")) == (403, 9413)
+    assert delivery_error(account.deliver(image, "w=4000,fit=contain")) == (403, 9413)
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["in-memory", "on-disk"])
@@ -271,10 +267,12 @@ def test_a_rendition_is_made_once(
     monkeypatch.setattr(rendering, "render", counted)
     account = account_of(data=tmp_path if stored else None)
     image = account.upload(PHOTO)
-    answers = [account.deliver(image, options) for options in ("w=10,gravity=face", "gravity=face,width=10")]
+    responses = [
+        account.deliver(image, options) for options in ("w=10,gravity=face", "gravity=face,width=10")
+    ]
     assert len(made) == 1
-    assert answers[0].content == answers[1].content
-    assert answers[0].headers["warning"] == answers[1].headers["warning"]
+    assert responses[0].content == responses[1].content
+    assert responses[0].headers["warning"] == responses[1].headers["warning"]
     account("DELETE", f"v1/{image['id']}")
     assert account.deliver(image, "w=10").status_code == 404
     if stored:
@@ -301,13 +299,13 @@ def test_memory_holds_the_latest_renditions_only() -> None:
         cache.put("image", name, Rendition(body=b"x" * 40, content_type="image/png"))
         cache.get("image", "a")
     assert [bool(cache.get("image", name)) for name in ("a", "b", "c")] == [True, False, True]
-    cache.forget("other")
+    cache.clear("other")
     assert cache.get("image", "a")
-    cache.forget("image")
+    cache.clear("image")
     assert cache.get("image", "a") is None
 
 
-def test_the_bytes_may_vanish_while_they_are_asked_for(
+def test_bytes_that_vanish_during_a_request_are_not_found(
     account_of: Callable[..., Account], tmp_path: Path
 ) -> None:
     account = account_of(data=tmp_path)
@@ -315,5 +313,5 @@ def test_the_bytes_may_vanish_while_they_are_asked_for(
     for path in (tmp_path / "images").iterdir():
         if path.is_file():
             path.unlink()
-    assert refusal(account.deliver(image)) == (404, 9404)
+    assert delivery_error(account.deliver(image)) == (404, 9404)
     assert account("GET", f"v1/{image['id']}/blob").status_code == 404

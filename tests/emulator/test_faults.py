@@ -1,4 +1,4 @@
-"""Faults on demand, and the control endpoint and page that are the emulator's own."""
+"""Faults on demand, the control endpoint and the page of the emulator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from cf_images.emulator import Emulator
 from cf_images.emulator.faults import KINDS
-from tests.emulator.conftest import PNG, Account, refused
+from tests.emulator.conftest import PNG, Account, api_error
 from tests.emulator.test_direct_uploads import Clock
 
 UPLOAD: Any = {"files": {"file": ("a.png", PNG, "image/png")}}
@@ -21,27 +21,25 @@ UPLOAD: Any = {"files": {"file": ("a.png", PNG, "image/png")}}
 @pytest.mark.parametrize(
     ("kind", "status", "code"), [("429", 429, 971), ("500", 500, 5550), ("internal_5550", 415, 5550)]
 )
-def test_an_error_is_answered_without_carrying_anything_out(
-    account: Account, kind: str, status: int, code: int
-) -> None:
+def test_an_error_fault_prevents_processing(account: Account, kind: str, status: int, code: int) -> None:
     account.emulator.faults.set(retry_after=7)
     account.emulator.faults.plan(kind)
-    answer = account("POST", "v1", **UPLOAD)
-    assert refused(answer) == (status, code)
-    assert answer.headers.get("retry-after") == ("7" if kind == "429" else None)
+    response = account("POST", "v1", **UPLOAD)
+    assert api_error(response) == (status, code)
+    assert response.headers.get("retry-after") == ("7" if kind == "429" else None)
     assert not account.emulator.images
     assert account("POST", "v1", **UPLOAD).status_code == 200
     assert account.emulator.app.counters()["faults"] == {kind: 1}
 
 
-def test_a_bad_gateway_is_a_page_of_html(account: Account) -> None:
+def test_a_bad_gateway_is_an_html_page(account: Account) -> None:
     account.emulator.faults.plan("html_502")
-    answer = account("GET", "v1/stats")
-    assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html; charset=utf-8")
+    response = account("GET", "v1/stats")
+    assert (response.status_code, response.headers["content-type"]) == (502, "text/html; charset=utf-8")
 
 
 @pytest.mark.parametrize(("kind", "stored"), [("reset_before", 0), ("reset_after", 1)])
-def test_the_connection_is_reset_before_or_after_the_work(account: Account, kind: str, stored: int) -> None:
+def test_the_connection_is_reset_before_or_after_processing(account: Account, kind: str, stored: int) -> None:
     account.emulator.faults.plan(kind)
     with pytest.raises(httpx.TransportError):
         account("POST", "v1", **UPLOAD)
@@ -51,11 +49,11 @@ def test_the_connection_is_reset_before_or_after_the_work(account: Account, kind
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after"])
-def test_a_reset_is_no_quiet_end(account: Account, kind: str) -> None:
+def test_a_reset_is_not_an_orderly_close(account: Account, kind: str) -> None:
     account.emulator.faults.plan(kind)
     address = ("127.0.0.1", int(account.emulator.url.rpartition(":")[2]))
     with socket.create_connection(address, timeout=10) as client:
-        client.sendall(b"GET /client/v4/none HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.sendall(b"GET /client/v4/none HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             client.recv(100)
 
@@ -68,7 +66,7 @@ def test_a_body_is_cut_short(account: Account) -> None:
             account("GET", path)
 
 
-def test_a_body_drips(account: Account) -> None:
+def test_a_slow_body_arrives_byte_by_byte(account: Account) -> None:
     account.emulator.faults.set(byte_seconds=0.001)
     account.emulator.faults.plan("slow")
     started = time.perf_counter()
@@ -77,37 +75,37 @@ def test_a_body_drips(account: Account) -> None:
     assert time.perf_counter() - started >= 0.001 * len(body.content)
 
 
-def test_a_dripping_answer_ends_with_the_emulator(account_of: Callable[..., Account]) -> None:
+def test_a_slow_response_ends_with_the_emulator(account_of: Callable[..., Account]) -> None:
     account = account_of()
     account.emulator.faults.set(byte_seconds=1_000)
     account.emulator.faults.plan("slow")
-    with account.http.stream("GET", account.emulator.api_url) as answer:
+    with account.http.stream("GET", account.emulator.api_url) as response:
         account.emulator.close()
         with pytest.raises(httpx.TransportError):
-            answer.read()
+            response.read()
 
 
-def test_a_fresh_image_is_not_found_now_and_then(account_of: Callable[..., Account]) -> None:
+def test_a_stale_fault_hides_only_a_new_image(account_of: Callable[..., Account]) -> None:
     clock = Clock()
     account = account_of(clock=clock)
     account.emulator.faults.set(rates={"stale": 1})
     image = account.upload()
     assert account("GET", "v2").status_code == 200
     assert account("GET", "v1/missing").status_code == 404
-    assert refused(account("GET", f"v1/{image['id']}")) == (404, 5404)
+    assert api_error(account("GET", f"v1/{image['id']}")) == (404, 5404)
     clock.now += 31
     assert account("GET", f"v1/{image['id']}").status_code == 200
     assert account.emulator.faults.counts == {"stale": 1}
 
 
-def test_a_planned_stale_answer_waits_for_a_request_that_it_can_strike(account: Account) -> None:
+def test_a_planned_stale_fault_waits_for_a_request_that_it_applies_to(account: Account) -> None:
     account.emulator.faults.plan("stale")
     image = account.upload()
     assert [account("GET", f"v1/{image['id']}").status_code for _ in range(2)] == [404, 200]
 
 
 def statuses(account: Account, *, seed: int) -> list[int]:
-    """What forty requests get under the same rates."""
+    """Return the statuses of forty requests with the same rates."""
     account.emulator.faults.set(rates={"429": 0.2, "500": 0.2}, seed=seed)
     return [account("GET", "v1/stats").status_code for _ in range(40)]
 
@@ -118,15 +116,15 @@ def test_the_same_seed_gives_the_same_faults(account: Account) -> None:
     assert set(first) == {200, 429, 500}
 
 
-def test_faults_strike_only_where_they_shall(account: Account) -> None:
+def test_faults_occur_only_at_the_chosen_places(account: Account) -> None:
     faults = account.emulator.faults
     image = account.upload()
     faults.set(rates={"500": 1})
     assert account.deliver(image).status_code == 200
     faults.set(places=("delivery",))
     assert account("GET", "v1/stats").status_code == 200
-    answer = account.deliver(image)
-    assert (answer.status_code, answer.text) == (500, "ERROR 5550: Internal Server Error")
+    response = account.deliver(image)
+    assert (response.status_code, response.text) == (500, "ERROR 5550: Internal Server Error")
 
 
 def test_latency_is_added_to_requests_and_to_connections(account: Account) -> None:
@@ -149,22 +147,22 @@ def test_latency_is_added_to_requests_and_to_connections(account: Account) -> No
     ],
     ids=str,
 )
-def test_settings_that_make_no_sense_are_refused(emulator: Emulator, settings: dict[str, Any]) -> None:
+def test_invalid_settings_are_errors_and_change_nothing(emulator: Emulator, settings: dict[str, Any]) -> None:
     before = emulator.faults.describe()
     with pytest.raises(ValueError, match=r"rate|places|latency|seed|Unknown"):
         emulator.faults.set(**settings)
     assert emulator.faults.describe() == before
 
 
-def test_a_fault_that_does_not_exist_cannot_be_planned(emulator: Emulator) -> None:
-    with pytest.raises(ValueError, match="known are 429, 500"):
+def test_an_unknown_fault_cannot_be_planned(emulator: Emulator) -> None:
+    with pytest.raises(ValueError, match="use one of 429, 500"):
         emulator.faults.plan("418")
     with pytest.raises(ValueError, match="times"):
         emulator.faults.plan("429", times=0)
 
 
 class Control:
-    """The emulator's own endpoint."""
+    """A client for the control endpoint."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -179,7 +177,7 @@ def control(account: Account) -> Control:
     return Control(account)
 
 
-def test_counters_are_told(account: Account, control: Control) -> None:
+def test_counters_count_requests_connections_faults_and_images(account: Account, control: Control) -> None:
     account.upload()
     account.upload()
     account.emulator.faults.plan("500")
@@ -195,8 +193,8 @@ def test_counters_are_told(account: Account, control: Control) -> None:
 
 
 def test_faults_are_set_planned_and_reset_over_http(account: Account, control: Control) -> None:
-    answer = control("PUT", "faults", json={"rates": {"429": 1}, "latency": 0.001, "seed": 3})
-    assert (answer.json()["rates"], answer.json()["latency"]) == ({"429": 1}, 0.001)
+    response = control("PUT", "faults", json={"rates": {"429": 1}, "latency": 0.001, "seed": 3})
+    assert (response.json()["rates"], response.json()["latency"]) == ({"429": 1}, 0.001)
     assert control("POST", "faults/next", json={"kind": "500", "times": 2}).json()["next"] == ["500", "500"]
     assert [account("GET", "v1/stats").status_code for _ in range(3)] == [500, 500, 429]
     assert control("POST", "reset", json={}).json()["requests"] == 0
@@ -219,12 +217,12 @@ def test_faults_are_set_planned_and_reset_over_http(account: Account, control: C
         ("GET", "none", {}, 404),
     ],
 )
-def test_a_wrong_call_of_the_control_endpoint_is_explained(
+def test_an_invalid_control_request_gets_an_error_message(
     control: Control, method: str, path: str, options: Any, status: int
 ) -> None:
-    answer = control(method, path, **options)
-    assert answer.status_code == status
-    assert answer.json()["error"]
+    response = control(method, path, **options)
+    assert response.status_code == status
+    assert response.json()["error"]
 
 
 def test_every_fault_can_be_set(emulator: Emulator) -> None:
@@ -232,7 +230,7 @@ def test_every_fault_can_be_set(emulator: Emulator) -> None:
     assert list(emulator.faults.rates) == list(KINDS)
 
 
-def test_the_page_shows_what_is_stored_and_escapes_it(account: Account) -> None:
+def test_the_page_shows_and_escapes_what_is_stored(account: Account) -> None:
     account.upload(id='<script>"&', metadata='{"a": "</pre><b>"}', creator="<i>")
     image = account.upload(requireSignedURLs="true")
     page = account.http.get(account.emulator.url)
@@ -253,15 +251,15 @@ def test_the_page_shows_what_is_stored_and_escapes_it(account: Account) -> None:
 
 def test_the_page_has_a_thumbnail_of_every_image(account: Account, control: Control) -> None:
     image = account.upload(requireSignedURLs="true", metadata='{"a": 1}')
-    answer = control("GET", f"thumbnails/{image['id']}")
-    assert answer.headers["content-type"].startswith("image/")
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    response = control("GET", f"thumbnails/{image['id']}")
+    assert response.headers["content-type"].startswith("image/")
+    assert response.headers["x-content-type-options"] == "nosniff"
     assert control("GET", "thumbnails/none").status_code == 404
 
 
 def test_an_empty_page_and_a_full_one(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "No images yet" in account.http.get(account.emulator.url).text
-    monkeypatch.setattr("cf_images.emulator.page.SHOWN", 1)
+    monkeypatch.setattr("cf_images.emulator.page.MAX_IMAGES", 1)
     account.upload(id="a")
     account.upload(id="b")
     assert "… and 1 more" in account.http.get(account.emulator.url).text

@@ -1,4 +1,4 @@
-"""Anything at all, on every route and on the delivery path: no defect, no hang, a documented answer."""
+"""Random requests to every route and to delivery get a documented response, without a bug or a hang."""
 
 from __future__ import annotations
 
@@ -120,18 +120,18 @@ options = st.lists(st.tuples(option_names, option_values).map("=".join), min_siz
 
 @pytest.fixture(scope="module")
 def fuzzed() -> Iterator[Emulator]:
-    """An emulator with small limits, so that what is allowed is quick, and a few images."""
+    """An emulator with a few images, and with small limits so that allowed requests are fast."""
     limits = Limits(area=1_000_000, animation_area=1_000_000, upload_bytes=100_000)
     with Emulator(limits=limits) as emulator:
         for name, body in IMAGES.items():
             kind = {"jpg": "image/jpeg", "svg": "image/svg+xml"}.get(name[-3:], f"image/{name[-3:]}")
-            answer = call(emulator, "POST", "v1", data={"id": name, "file": (io.BytesIO(body), name, kind)})
-            assert answer.status_code == 200, answer.text
+            response = call(emulator, "POST", "v1", data={"id": name, "file": (io.BytesIO(body), name, kind)})
+            assert response.status_code == 200, response.text
         yield emulator
 
 
 def call(emulator: Emulator, method: str, path: str, **options: Any) -> TestResponse:
-    """Ask the application; ``path`` is sent as it is."""
+    """Send an API request to the application; ``path`` is already encoded."""
     url = f"/client/v4/accounts/{emulator.account_id}/images/{path}"
     return ask(emulator, method, url, headers={"Authorization": f"Bearer {emulator.api_token}"}, **options)
 
@@ -144,29 +144,29 @@ def ask(emulator: Emulator, method: str, path: str, **options: Any) -> TestRespo
 
 
 def run(emulator: Emulator, environ: Any) -> TestResponse:
-    """What the application answers to just this environment."""
+    """Return the response of the application for a WSGI environment."""
     return TestResponse(*run_wsgi_app(emulator.app, environ, buffered=True), request=Request(environ))
 
 
-def is_documented(answer: TestResponse) -> bool:
-    """An envelope, a line of text with a code, an image, or nothing where there can be nothing."""
-    if answer.status_code >= 500:
+def is_documented(response: TestResponse) -> bool:
+    """Return whether this is an envelope, a line of text with a code, an image, or an empty body."""
+    if response.status_code >= 500:
         return False
-    if answer.mimetype == "application/json":
-        body = json.loads(answer.data or "{}")
-        return not body or "original" in body or body["success"] is (answer.status_code == 200)
-    if answer.mimetype == "text/plain" and answer.data:
-        return re.match(r"ERROR \d{4}: ", answer.text) is not None
-    return answer.status_code in (200, 204, 304) or not answer.data
+    if response.mimetype == "application/json":
+        body = json.loads(response.data or "{}")
+        return not body or "original" in body or body["success"] is (response.status_code == 200)
+    if response.mimetype == "text/plain" and response.data:
+        return re.match(r"ERROR \d{4}: ", response.text) is not None
+    return response.status_code in (200, 204, 304) or not response.data
 
 
 @FUZZ
 @given(method=methods, path=st.lists(segments, max_size=5).map("/".join), query=queries, body=fields)
 def test_the_api_with_json(fuzzed: Emulator, method: str, path: str, query: Any, body: Any) -> None:
-    answer = call(
+    response = call(
         fuzzed, method, path, query_string=query, data=json.dumps(body), content_type="application/json"
     )
-    assert is_documented(answer), answer.text
+    assert is_documented(response), response.text
 
 
 @FUZZ
@@ -203,10 +203,10 @@ def test_forms(
     fuzzed: Emulator, path: str, form: Any, part: str, name: str | None, content: bytes, kind: str
 ) -> None:
     data = form | {part: FileStorage(io.BytesIO(content), filename=name, content_type=kind)}
-    answer = call(fuzzed, "POST", path, data=data, content_type="multipart/form-data")
-    assert is_documented(answer), answer.text
-    if answer.status_code == 200 and path == "v1":
-        image = answer.json["result"]  # type: ignore[index]
+    response = call(fuzzed, "POST", path, data=data, content_type="multipart/form-data")
+    assert is_documented(response), response.text
+    if response.status_code == 200 and path == "v1":
+        image = response.json["result"]  # type: ignore[index]
         assert is_documented(ask(fuzzed, "GET", urlsplit(image["variants"][0]).path))
 
 
@@ -214,7 +214,7 @@ def test_forms(
 @given(body=st.binary(max_size=300), boundary=st.sampled_from(["b", "", "ü", "b;b"]))
 @example(body=b"--b\r\n" * 200, boundary="b")
 @example(body=b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--", boundary="b")
-def test_bodies_that_are_hardly_a_form(fuzzed: Emulator, body: bytes, boundary: str) -> None:
+def test_malformed_forms(fuzzed: Emulator, body: bytes, boundary: str) -> None:
     for path in ("v1", "v2/direct_upload"):
         kind = f"multipart/form-data; boundary={boundary}"
         assert is_documented(call(fuzzed, "POST", path, data=body, content_type=kind))
@@ -235,8 +235,8 @@ def test_bodies_that_are_hardly_a_form(fuzzed: Emulator, body: bytes, boundary: 
 @example(name="moving.gif", chosen="w=2000,h=2000,fit=pad", accept="image/webp", prefix="")
 def test_options(fuzzed: Emulator, name: str, chosen: str, accept: str, prefix: str) -> None:
     path = f"{prefix}/{fuzzed.account_hash}/{name}/{chosen}"
-    answer = ask(fuzzed, "GET", path, headers={"Accept": accept.encode().decode("latin-1")})
-    assert is_documented(answer), answer.text
+    response = ask(fuzzed, "GET", path, headers={"Accept": accept.encode().decode("latin-1")})
+    assert is_documented(response), response.text
 
 
 @FUZZ
@@ -248,8 +248,8 @@ def test_the_delivery_path(fuzzed: Emulator, method: str, path: str, query: Any,
         {"If-None-Match": "*", "If-Modified-Since": "yesterday", "Range": "bytes=5-2"} if headers else {}
     )
     for prefix in ("/a/", f"/{fuzzed.account_hash}/", "/cdn-cgi/imagedelivery/"):
-        answer = ask(fuzzed, method, prefix + path, query_string=query, headers=conditional)
-        assert is_documented(answer), answer.text
+        response = ask(fuzzed, method, prefix + path, query_string=query, headers=conditional)
+        assert is_documented(response), response.text
 
 
 @FUZZ
@@ -262,10 +262,10 @@ def test_upload_urls_batch_host_and_controls(fuzzed: Emulator, method: str, path
         "/client/",
         "/__emulator__/thumbnails/",
     ):
-        answer = ask(fuzzed, method, prefix + path, data=body, content_type="application/json")
-        assert answer.status_code < 500
-    answer = ask(fuzzed, method, "/__emulator__/faults", data=body, content_type="application/json")
-    assert answer.status_code < 500
+        response = ask(fuzzed, method, prefix + path, data=body, content_type="application/json")
+        assert response.status_code < 500
+    response = ask(fuzzed, method, "/__emulator__/faults", data=body, content_type="application/json")
+    assert response.status_code < 500
 
 
 @FUZZ

@@ -1,4 +1,4 @@
-"""Images over the management API: upload, details, change, delete, the original, what they look like."""
+"""Images over the management API: upload, details, change, delete, the original."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from tests.emulator.conftest import PNG, Account, picture, refused
+from tests.emulator.conftest import PNG, Account, api_error, picture
 
 
-def test_upload_answers_with_the_image_object(account: Account) -> None:
+def test_upload_returns_the_image_object(account: Account) -> None:
     image = account.upload(metadata='{"owner": {"id": 7}}', creator="jane")
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", image["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", image["uploaded"])
@@ -33,30 +33,30 @@ def test_a_custom_id_works_in_paths_and_delivery_urls(account: Account, image_id
     assert account("GET", f"{path}/blob").content == PNG
     assert account.deliver(image).status_code == 200
     assert account("DELETE", path).json()["result"] == {}
-    assert refused(account("GET", path)) == (404, 5404)
-    assert refused(account("GET", f"{path}/blob")) == (404, 5404)
+    assert api_error(account("GET", path)) == (404, 5404)
+    assert api_error(account("GET", f"{path}/blob")) == (404, 5404)
     assert account.deliver(image).status_code == 404
 
 
-def test_a_slash_that_is_not_encoded_is_no_part_of_an_id(account: Account) -> None:
+def test_a_slash_that_is_not_encoded_is_not_part_of_an_id(account: Account) -> None:
     account.upload(id="a/b")
-    assert refused(account("DELETE", "v1/a/b")) == (404, 7003)
+    assert api_error(account("DELETE", "v1/a/b")) == (404, 7003)
     assert "a/b" in account.emulator.images
 
 
 @pytest.mark.parametrize("word", ["variants", "keys", "stats", "batch_token", "config", "direct_upload"])
 def test_a_reserved_word_is_never_an_image(account: Account, word: str) -> None:
     account.upload(id=word)
-    assert refused(account("DELETE", f"v1/{word}")) == (405, 7001)
+    assert api_error(account("DELETE", f"v1/{word}")) == (405, 7001)
     assert word in account.emulator.images
 
 
 def test_an_id_is_never_overwritten(account: Account) -> None:
     account.upload(id="a")
-    answer = account(
+    response = account(
         "POST", "v1", files={"file": ("b.png", picture(color="red"), "image/png")}, data={"id": "a"}
     )
-    assert refused(answer) == (409, 5409)
+    assert api_error(response) == (409, 5409)
     assert account.emulator.images["a"].body == PNG
 
 
@@ -79,19 +79,19 @@ def test_patch_changes_what_is_given_and_replaces_metadata(account: Account) -> 
     ],
     ids=str,
 )
-def test_patch_refuses_what_is_not_of_its_type(account: Account, body: object) -> None:
+def test_patch_with_a_wrong_type_is_an_error(account: Account, body: object) -> None:
     image = account.upload()
     options = {"content": body} if isinstance(body, str) else {"json": body}
-    assert refused(account("PATCH", f"v1/{image['id']}", **options)) == (400, 5400)
+    assert api_error(account("PATCH", f"v1/{image['id']}", **options)) == (400, 5400)
 
 
-def test_what_is_not_there_is_not_found(account: Account) -> None:
+def test_a_missing_image_is_not_found(account: Account) -> None:
     for method, path in [("GET", "v1/a"), ("DELETE", "v1/a"), ("GET", "v1/a/blob")]:
-        assert refused(account(method, path)) == (404, 5404)
-    assert refused(account("PATCH", "v1/a", json={})) == (404, 5404)
+        assert api_error(account(method, path)) == (404, 5404)
+    assert api_error(account("PATCH", "v1/a", json={})) == (404, 5404)
 
 
-def test_what_is_deleted_while_it_is_changed_is_not_found(
+def test_an_image_that_is_deleted_during_a_change_is_not_found(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = account.upload()
@@ -99,20 +99,20 @@ def test_what_is_deleted_while_it_is_changed_is_not_found(
     found = images.find(image["id"])
     images.delete(image["id"])
     monkeypatch.setattr(images, "find", lambda _: found)  # as the request saw it
-    assert refused(account("PATCH", f"v1/{image['id']}", json={"creator": "jane"})) == (404, 5404)
-    assert refused(account("GET", f"v1/{image['id']}/blob")) == (404, 5404)
+    assert api_error(account("PATCH", f"v1/{image['id']}", json={"creator": "jane"})) == (404, 5404)
+    assert api_error(account("GET", f"v1/{image['id']}/blob")) == (404, 5404)
 
 
 def test_an_image_with_a_custom_id_cannot_become_private(account: Account) -> None:
     account.upload(id="a")
-    assert refused(account("PATCH", "v1/a", json={"requireSignedURLs": True})) == (400, 5410)
-    answer = account(
+    assert api_error(account("PATCH", "v1/a", json={"requireSignedURLs": True})) == (400, 5410)
+    response = account(
         "POST",
         "v1",
         files={"file": ("b.png", PNG, "image/png")},
         data={"id": "b", "requireSignedURLs": "true"},
     )
-    assert refused(answer) == (400, 5410)
+    assert api_error(response) == (400, 5410)
 
 
 def test_stats_count_images_and_not_drafts(account: Account) -> None:
@@ -121,7 +121,7 @@ def test_stats_count_images_and_not_drafts(account: Account) -> None:
     assert account("GET", "v1/stats").json()["result"] == {"count": {"current": 1, "allowed": 100_000}}
 
 
-def test_the_python_side_sees_what_was_stored(account: Account) -> None:
+def test_stored_images_are_available_from_python(account: Account) -> None:
     image = account.upload(metadata='{"a": 1}')
     stored = account.emulator.images[image["id"]]
     assert (stored.body, stored.filename, stored.content_type) == (PNG, "a.png", "image/png")
@@ -137,7 +137,7 @@ def test_the_default_variant_fits_into_its_box(account: Account) -> None:
 def test_one_connection_serves_many_requests(account: Account) -> None:
     for _ in range(3):
         account.upload()
-    assert refused(account("POST", "v1", content=b"x" * 1_000_000)) == (415, 5415)
+    assert api_error(account("POST", "v1", content=b"x" * 1_000_000)) == (415, 5415)
     account.upload()
     assert account.emulator.connections == 1
     assert [request.status for request in account.emulator.requests] == [200, 200, 200, 415, 200]

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.conftest import Account, refused
+from tests.emulator.conftest import Account, api_error
 
 
 def names(account: Account, path: str) -> list[str]:
-    """The IDs that one request lists."""
-    answer = account("GET", path)
-    assert answer.status_code == 200, answer.text
-    return [image["id"] for image in answer.json()["result"]["images"]]
+    """Return the IDs that one request lists."""
+    response = account("GET", path)
+    assert response.status_code == 200, response.text
+    return [image["id"] for image in response.json()["result"]["images"]]
 
 
 def fill(account: Account, count: int) -> list[str]:
-    """Upload so many images; their IDs, newest first."""
+    """Upload some images and return their IDs, newest first."""
     return [account.upload(id=f"image-{number}")["id"] for number in range(count)][::-1]
 
 
@@ -43,7 +43,7 @@ def test_a_page_that_ends_with_the_last_image_has_no_token(account: Account) -> 
     assert account("GET", "v2", params={"per_page": "2"}).json()["result"]["continuation_token"] is None
 
 
-def test_images_of_the_same_moment_are_all_listed(account_of: Callable[..., Account]) -> None:
+def test_images_with_the_same_time_are_all_listed(account_of: Callable[..., Account]) -> None:
     account = account_of(clock=lambda: 1_800_000_000.0)
     expected = fill(account, 3)
     first = account("GET", "v2", params={"per_page": "2"}).json()["result"]
@@ -60,22 +60,22 @@ def test_deleting_between_pages_skips_nothing(account: Account) -> None:
 
 
 @pytest.mark.parametrize("per_page", ["0", "-5", "99999999", "1e400", "10.0", ""])
-def test_a_page_size_out_of_range_is_taken_as_the_nearest(account: Account, per_page: str) -> None:
+def test_a_page_size_out_of_range_is_replaced_by_the_nearest(account: Account, per_page: str) -> None:
     expected = fill(account, 2)
     listed = names(account, f"v2?per_page={per_page}")
     assert listed == (expected[:1] if per_page in ("0", "-5") else expected)
 
 
 @pytest.mark.parametrize("query", ["per_page=many", "per_page=nan", "sort_order=up", "continuation_token=x"])
-def test_a_bad_query_is_refused(account: Account, query: str) -> None:
-    assert refused(account("GET", f"v2?{query}")) == (400, 5400)
+def test_an_invalid_query_is_an_error(account: Account, query: str) -> None:
+    assert api_error(account("GET", f"v2?{query}")) == (400, 5400)
 
 
 def test_v1_numbers_its_pages(account: Account) -> None:
     expected = fill(account, 3)
-    answer = account("GET", "v1", params={"page": "2", "per_page": "2"}).json()
-    assert [image["id"] for image in answer["result"]["images"]] == expected[2:]
-    assert answer["result_info"] == {"count": 1, "page": 2, "per_page": 2, "total_count": 3}
+    response = account("GET", "v1", params={"page": "2", "per_page": "2"}).json()
+    assert [image["id"] for image in response["result"]["images"]] == expected[2:]
+    assert response["result_info"] == {"count": 1, "page": 2, "per_page": 2, "total_count": 3}
 
 
 @pytest.mark.parametrize("path", ["v1", "v2"])
@@ -144,8 +144,8 @@ def test_metadata_filters(account: Account, query: str, expected: set[str]) -> N
         "&".join(f"meta.a[eq]={number}" for number in range(6)),
     ],
 )
-def test_a_filter_that_the_service_does_not_know_is_refused(account: Account, query: str) -> None:
-    assert refused(account("GET", f"v2?{query}")) == (400, 5400)
+def test_an_unsupported_filter_is_an_error(account: Account, query: str) -> None:
+    assert api_error(account("GET", f"v2?{query}")) == (400, 5400)
 
 
 def test_filtered_pages_are_full(account: Account) -> None:

@@ -1,6 +1,6 @@
-"""The official ``cloudflare`` SDK does every Images call that it offers.
+"""The official ``cloudflare`` SDK works with every Images call that it has.
 
-Where the SDK itself is wrong, a test says how: it takes a dict of metadata apart into fields of its own
+Where the SDK itself is wrong, a test shows how: it flattens a dict of metadata into separate fields
 ("metadata.a"), sends bytes without a name as ``application/octet-stream``, an empty form where no form would
 do, and cannot read the pages of list v1.
 """
@@ -36,7 +36,7 @@ def account_id(emulator: Emulator) -> dict[str, str]:
     return {"account_id": emulator.account_id}
 
 
-def test_an_image_is_uploaded_shown_changed_downloaded_and_deleted(sdk: Any, account_id: Any) -> None:
+def test_an_image_is_uploaded_read_changed_downloaded_and_deleted(sdk: Any, account_id: Any) -> None:
     image = sdk.v1.create(file=UPLOAD, id="jane.png", creator="jane", **account_id)
     assert (image.id, image.filename, image.creator) == ("jane.png", "a.png", "jane")
     assert image.variants[0].endswith("/jane.png/public")
@@ -55,25 +55,23 @@ def test_a_private_image_is_uploaded(sdk: Any, account_id: Any) -> None:
     assert image.require_signed_urls is True
 
 
-def test_metadata_arrives_as_text_and_is_lost_as_a_dict_which_the_sdk_takes_apart(
-    sdk: Any, account_id: Any
-) -> None:
+def test_metadata_must_be_text_as_the_sdk_flattens_a_dict(sdk: Any, account_id: Any) -> None:
     assert sdk.v1.create(file=UPLOAD, metadata='{"a": 1}', **account_id).meta == {"a": 1}
     assert sdk.v1.create(file=UPLOAD, metadata={"a": 1}, **account_id).meta == {}
 
 
-def test_bytes_without_a_name_are_refused_as_the_sdk_sends_no_image_type(sdk: Any, account_id: Any) -> None:
-    with pytest.raises(cloudflare.APIStatusError) as refused:
+def test_bytes_without_a_name_are_an_error_as_the_sdk_sends_no_image_type(sdk: Any, account_id: Any) -> None:
+    with pytest.raises(cloudflare.APIStatusError) as error:
         sdk.v1.create(file=PNG, **account_id)
-    assert refused.value.status_code == 415
+    assert error.value.status_code == 415
 
 
 def test_an_image_is_fetched_by_url(sdk: Any, account_id: Any, emulator: Emulator) -> None:
     with Emulator() as origin, httpx.Client(verify=False) as http:
         headers = {"Authorization": f"Bearer {origin.api_token}"}
-        address = f"{origin.api_url}/accounts/{origin.account_id}/images/v1"
-        answer = http.post(address, files={"file": UPLOAD}, headers=headers)
-        source = answer.json()["result"]["variants"][0]
+        url = f"{origin.api_url}/accounts/{origin.account_id}/images/v1"
+        response = http.post(url, files={"file": UPLOAD}, headers=headers)
+        source = response.json()["result"]["variants"][0]
         image = sdk.v1.create(url=source, extra_body={"x": "y"}, **account_id)
     assert emulator.images[image.id].filename == "public"
 
@@ -95,13 +93,13 @@ def test_images_are_filtered_by_metadata(sdk: Any, account_id: Any) -> None:
     assert [image.id for image in listed.images] == ["a"]
 
 
-def test_list_v1_answers_although_the_sdk_reads_it_wrongly(sdk: Any, account_id: Any) -> None:
+def test_list_v1_works_although_the_sdk_cannot_read_it(sdk: Any, account_id: Any) -> None:
     sdk.v1.create(file=UPLOAD, id="a", **account_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         page = sdk.v1.list(per_page=10, **account_id)
     assert page.result_info.total_count == 1
-    assert list(page) == []  # it looks for "items" where the service answers "images"
+    assert list(page) == []  # it reads "items", but the service sends "images"
     assert page.result.model_extra["images"][0]["id"] == "a"
 
 
@@ -111,7 +109,7 @@ def test_stats_are_read(sdk: Any, account_id: Any) -> None:
     assert (count.current, count.allowed) == (1, 100_000)
 
 
-def test_variants_are_made_shown_changed_and_deleted(sdk: Any, account_id: Any) -> None:
+def test_variants_are_created_read_changed_and_deleted(sdk: Any, account_id: Any) -> None:
     options = {"fit": "cover", "width": 20, "height": 20, "metadata": "none"}
     made = sdk.v1.variants.create(id="hero", options=options, never_require_signed_urls=True, **account_id)
     assert (made.variant.id, made.variant.options.width) == ("hero", 20)
@@ -124,22 +122,20 @@ def test_variants_are_made_shown_changed_and_deleted(sdk: Any, account_id: Any) 
         sdk.v1.variants.get("hero", **account_id)
 
 
-def test_keys_are_listed_made_and_deleted(sdk: Any, account_id: Any) -> None:
+def test_keys_are_listed_created_and_deleted(sdk: Any, account_id: Any) -> None:
     assert [key.name for key in sdk.v1.keys.list(**account_id).keys] == ["default"]
     assert [key.name for key in sdk.v1.keys.update("second", **account_id).keys] == ["default", "second"]
     assert [key.name for key in sdk.v1.keys.delete("default", **account_id).keys] == ["second"]
 
 
-def test_an_upload_url_is_made_and_used(sdk: Any, account_id: Any) -> None:
+def test_an_upload_url_is_created_and_used(sdk: Any, account_id: Any) -> None:
     expiry = datetime.now(UTC) + timedelta(minutes=10)
-    asked = sdk.v2.direct_uploads.create(id="a/b", expiry=expiry, metadata='{"a": "1"}', **account_id)
+    reservation = sdk.v2.direct_uploads.create(id="a/b", expiry=expiry, metadata='{"a": "1"}', **account_id)
     with httpx.Client(verify=False) as http:
-        assert http.post(asked.upload_url, files={"file": UPLOAD}).status_code == 200
+        assert http.post(reservation.upload_url, files={"file": UPLOAD}).status_code == 200
     assert sdk.v1.get("a/b", **account_id).meta == {"a": "1"}
 
 
-def test_an_empty_direct_upload_of_the_sdk_is_refused_as_it_sends_an_empty_form(
-    sdk: Any, account_id: Any
-) -> None:
+def test_an_empty_direct_upload_is_an_error_as_the_sdk_sends_an_empty_form(sdk: Any, account_id: Any) -> None:
     with pytest.raises(cloudflare.BadRequestError):
         sdk.v2.direct_uploads.create(**account_id)

@@ -1,4 +1,4 @@
-"""Private images: signatures as Cloudflare's page describes them, computed here once more."""
+"""Private images: signatures after Cloudflare's page, computed independently of the emulator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from cf_images.emulator import signing
 from tests.emulator.conftest import Account
-from tests.emulator.test_delivery import refusal
+from tests.emulator.test_delivery import delivery_error
 from tests.emulator.test_direct_uploads import Clock
 
 KEY = "example-signing-key-0001"
@@ -44,13 +44,13 @@ def test_the_published_vectors_verify_and_nothing_else(query: str, expected: flo
 
 
 @pytest.mark.parametrize("exp", ["never", "-1", "", "1e9", "²", "1&exp=2"])
-def test_a_signed_expiry_that_is_no_moment_is_not_valid(exp: str) -> None:
+def test_a_signed_expiry_that_is_not_a_time_is_invalid(exp: str) -> None:
     signature = signing.sign(f"{PATH}?exp={exp}", key=KEY)
     assert signing.expiry(PATH, f"exp={exp}&sig={signature}", keys=[KEY]) is None
 
 
 class Private:
-    """An account with a private image, a clock, and a signer that is Cloudflare's sample in Python."""
+    """An account with a private image, a clock, and a signer after Cloudflare's sample code."""
 
     def __init__(self, account: Account, clock: Clock) -> None:
         self.account = account
@@ -80,26 +80,26 @@ def private(account_of: Callable[..., Account]) -> Private:
 
 
 def test_a_private_image_needs_a_signature(private: Private) -> None:
-    assert refusal(private.get(private.image["variants"][0])) == (403, 9425)
+    assert delivery_error(private.get(private.image["variants"][0])) == (403, 9425)
     assert private.get(private.url()).status_code == 200
     assert private.get(private.url(seconds=None)).status_code == 200
 
 
-def test_a_signature_is_good_for_its_own_path_only(private: Private) -> None:
+def test_a_signature_is_valid_for_its_own_path_only(private: Private) -> None:
     url = private.url()
-    assert refusal(private.get(url.replace("/public", "/avatar"))) == (403, 9425)
+    assert delivery_error(private.get(url.replace("/public", "/avatar"))) == (403, 9425)
     other = private.account.upload(requireSignedURLs="true")
-    assert refusal(private.get(url.replace(private.image["id"], other["id"]))) == (403, 9425)
+    assert delivery_error(private.get(url.replace(private.image["id"], other["id"]))) == (403, 9425)
 
 
-def test_a_signature_ends(private: Private) -> None:
+def test_a_signature_expires(private: Private) -> None:
     url = private.url(seconds=60)
     private.clock.now += 59
     assert private.get(url).status_code == 200
     private.clock.now += 1
-    answer = private.get(url)
-    assert refusal(answer) == (403, 9425)
-    assert "expired" in answer.text
+    response = private.get(url)
+    assert delivery_error(response) == (403, 9425)
+    assert "expired" in response.text
 
 
 def test_on_a_custom_domain_the_short_path_is_signed(private: Private) -> None:
@@ -108,7 +108,7 @@ def test_on_a_custom_domain_the_short_path_is_signed(private: Private) -> None:
     assert private.get(long).status_code == 200
 
 
-def test_both_keys_are_valid_until_one_is_gone(private: Private) -> None:
+def test_both_keys_are_valid_until_one_is_deleted(private: Private) -> None:
     old = private.url()
     private.account("PUT", "v1/keys/second")
     new = private.url(key=private.key("second"))
@@ -120,17 +120,17 @@ def test_both_keys_are_valid_until_one_is_gone(private: Private) -> None:
 
 
 def test_a_flexible_variant_cannot_be_signed(private: Private) -> None:
-    assert refusal(private.get(private.url("w=10"))) == (403, 9425)
+    assert delivery_error(private.get(private.url("w=10"))) == (403, 9425)
 
 
-def test_a_variant_may_show_private_images_to_all(private: Private) -> None:
+def test_a_variant_can_deliver_private_images_without_a_signature(private: Private) -> None:
     change = {"options": {"width": 10}, "neverRequireSignedURLs": True}
     private.account("PATCH", "v1/variants/avatar", json=change)
     assert private.account.deliver(private.image, "avatar").status_code == 200
     assert private.account.deliver(private.image, "public").status_code == 403
 
 
-def test_browsers_keep_a_private_image_no_longer_than_its_signature(private: Private) -> None:
+def test_browsers_cache_a_private_image_no_longer_than_its_signature(private: Private) -> None:
     headers = [private.get(private.url(seconds=seconds)).headers for seconds in (60, 90_000, None)]
     assert [header["cache-control"] for header in headers] == [
         "private, max-age=60, stale-while-revalidate=60",

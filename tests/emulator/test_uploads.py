@@ -1,4 +1,4 @@
-"""What may come in, by file and by URL, and how everything else is refused."""
+"""Uploads by file and by URL, and their errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import pytest
 from PIL import Image
 
 from cf_images.emulator.limits import Limits
-from tests.emulator.conftest import PNG, Account, picture, refused
+from tests.emulator.conftest import PNG, Account, api_error, picture
 
 UPLOAD = {"file": ("a.png", PNG, "image/png")}
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and has no pixels."""
+    """Return a PNG with a size in its header and without pixels."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"")
     chunks = [
@@ -35,7 +35,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def animation(kind: str, frames: int, size: tuple[int, int]) -> bytes:
-    """An animation of plain frames that differ."""
+    """Return an animation whose frames differ in color."""
     pictures = [Image.new("RGB", size, (index * 40 % 255, 0, 0)) for index in range(frames)]
     buffer = io.BytesIO()
     pictures[0].save(buffer, kind, save_all=True, append_images=pictures[1:], duration=50)
@@ -61,18 +61,18 @@ HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"
     ],
     ids=["jpeg", "png", "webp", "gif", "animated-gif", "animated-webp", "svg", "heic", "long-webp"],
 )
-def test_every_format_of_cloudflare_is_taken(account: Account, body: bytes, kind: str) -> None:
+def test_every_format_of_cloudflare_is_accepted(account: Account, body: bytes, kind: str) -> None:
     image = account.upload(body, kind=kind)
-    answer = account("GET", f"v1/{image['id']}/blob")
-    assert (answer.headers["content-type"].partition(";")[0], answer.content) == (kind, body)
+    response = account("GET", f"v1/{image['id']}/blob")
+    assert (response.headers["content-type"].partition(";")[0], response.content) == (kind, body)
 
 
-def test_the_bytes_decide_what_an_image_is(account: Account) -> None:
+def test_the_content_type_follows_the_bytes(account: Account) -> None:
     image = account.upload(PNG, name="photo.jpg", kind="image/jpeg")
     assert account.emulator.images[image["id"]].content_type == "image/png"
 
 
-def test_a_truncated_jpeg_passes_as_only_the_header_is_read(account: Account) -> None:
+def test_a_truncated_jpeg_is_accepted_as_only_the_header_is_read(account: Account) -> None:
     body = picture("JPEG", (400, 400))
     assert account.upload(body[: len(body) // 2], kind="image/jpeg")["filename"] == "a.png"
 
@@ -89,9 +89,9 @@ def test_a_truncated_jpeg_passes_as_only_the_header_is_read(account: Account) ->
         (b"\xff\xd8\xff\xe0garbage", (400, 5400), "bad image format"),
         (b"GIF89a", (400, 5400), "bad image format"),
         (b"RIFF\x00\x00\x00\x00WEBPVP8 ", (400, 5400), "bad image format"),
-        (png_header(12_001, 10), (400, 5400), "no side may be longer than 12,000"),
-        (png_header(11_000, 11_000), (400, 5400), "the area may be 100 MP"),
-        (png_header(60_000, 60_000), (400, 5400), "no side may be longer"),
+        (png_header(12_001, 10), (400, 5400), "the maximum side is 12,000"),
+        (png_header(11_000, 11_000), (400, 5400), "the maximum area is 100 MP"),
+        (png_header(60_000, 60_000), (400, 5400), "the maximum side is"),
         (b"\x89PNG\r\n\x1a\n" + b"x" * 11 * 1024 * 1024, (413, 5413), "more than 10,485,760 bytes"),
     ],
     ids=[
@@ -99,16 +99,16 @@ def test_a_truncated_jpeg_passes_as_only_the_header_is_read(account: Account) ->
         *("long-side", "large-area", "bomb", "11-MB"),
     ],
 )
-def test_other_bytes_are_refused(
+def test_other_bytes_are_an_error(
     account: Account, body: bytes, expected: tuple[int, int], reason: str
 ) -> None:
-    answer = account("POST", "v1", files={"file": ("a.png", body, "image/png")})
-    assert refused(answer) == expected
-    assert reason in answer.json()["errors"][0]["message"]
+    response = account("POST", "v1", files={"file": ("a.png", body, "image/png")})
+    assert api_error(response) == expected
+    assert reason in response.json()["errors"][0]["message"]
     assert not account.emulator.images
 
 
-def test_the_largest_allowed_image_is_taken(account: Account) -> None:
+def test_the_largest_allowed_image_is_accepted(account: Account) -> None:
     assert account.upload(png_header(12_000, 8_333))
 
 
@@ -117,10 +117,10 @@ def test_an_animation_is_limited_by_the_sum_of_its_frames(
     account_of: Callable[..., Account], kind: str
 ) -> None:
     account = account_of(limits=Limits(animation_area=1_999))
-    answer = account(
+    response = account(
         "POST", "v1", files={"file": ("a", animation(kind, 5, (20, 20)), f"image/{kind.lower()}")}
     )
-    assert refused(answer) == (413, 5443)
+    assert api_error(response) == (413, 5443)
     assert account.upload(animation(kind, 4, (20, 20)), kind=f"image/{kind.lower()}")
 
 
@@ -156,25 +156,27 @@ def test_an_animation_is_limited_by_the_sum_of_its_frames(
         ({"files": [("file", UPLOAD["file"])] * 101}, (413, 5413)),
     ],
 )
-def test_a_bad_form_is_refused(account: Account, options: dict[str, Any], expected: tuple[int, int]) -> None:
-    assert refused(account("POST", "v1", **options)) == expected
+def test_an_invalid_form_is_an_error(
+    account: Account, options: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    assert api_error(account("POST", "v1", **options)) == expected
     assert not account.emulator.images
 
 
-def test_metadata_may_have_1024_bytes(account: Account) -> None:
+def test_metadata_can_have_1024_bytes(account: Account) -> None:
     assert account.upload(metadata='{"a": "%s"}' % ("x" * 1016))["meta"] == {"a": "x" * 1016}
 
 
 @pytest.fixture
 def cut_short() -> Iterator[Callable[..., bytes]]:
-    """Send an upload that says it has 1,000 bytes and has five; the answer."""
+    """Send an upload with fewer bytes than its Content-Length and return the response."""
     with ExitStack() as stack:
 
         def send(account: Account, *, stop: bool, request: str = "POST {}/v1") -> bytes:
             emulator = account.emulator
             line = request.format(f"/client/v4/accounts/{emulator.account_id}/images")
             head = (
-                f"{line} HTTP/1.1\r\nHost: emulator\r\n"
+                f"{line} HTTP/1.1\r\nHost: localhost\r\n"
                 f"Authorization: Bearer {emulator.api_token}\r\nContent-Length: 1000\r\n"
                 "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
             )
@@ -188,36 +190,38 @@ def cut_short() -> Iterator[Callable[..., bytes]]:
         yield send
 
 
-def test_a_body_shorter_than_its_length_is_refused(account: Account, cut_short: Callable[..., bytes]) -> None:
+def test_a_body_shorter_than_its_length_is_an_error(
+    account: Account, cut_short: Callable[..., bytes]
+) -> None:
     assert b'"code": 5400' in cut_short(account, stop=True)
     assert b"shorter than its Content-Length" in cut_short(account, stop=True, request="PATCH {}/v1/config")
 
 
-def test_an_upload_that_takes_too_long_is_refused(
+def test_an_upload_that_takes_too_long_is_an_error(
     account_of: Callable[..., Account], cut_short: Callable[..., bytes]
 ) -> None:
     account = account_of(limits=Limits(upload_seconds=0.05))
     assert b'"code": 5408' in cut_short(account, stop=False)
 
 
-def test_an_account_may_store_as_many_images_as_it_paid_for(account_of: Callable[..., Account]) -> None:
+def test_an_upload_above_the_image_quota_is_an_error(account_of: Callable[..., Account]) -> None:
     account = account_of(limits=Limits(images=1))
     account.upload()
-    assert refused(account("POST", "v1", files=UPLOAD)) == (403, 5453)
+    assert api_error(account("POST", "v1", files=UPLOAD)) == (403, 5453)
 
 
-def test_nothing_stays_of_a_refused_upload(account_of: Callable[..., Account], tmp_path: Any) -> None:
+def test_a_failed_upload_leaves_no_file(account_of: Callable[..., Account], tmp_path: Any) -> None:
     account = account_of(data=tmp_path)
     account.upload(id="a")
-    assert refused(account("POST", "v1", files=UPLOAD, data={"id": "a"})) == (409, 5409)
-    assert refused(account("POST", "v1", files={"file": ("a.png", b"text", "image/png")})) == (415, 5455)
-    assert refused(account("POST", "v1", files={"other": ("a.png", PNG, "image/png")})) == (400, 5400)
+    assert api_error(account("POST", "v1", files=UPLOAD, data={"id": "a"})) == (409, 5409)
+    assert api_error(account("POST", "v1", files={"file": ("a.png", b"text", "image/png")})) == (415, 5455)
+    assert api_error(account("POST", "v1", files={"other": ("a.png", PNG, "image/png")})) == (400, 5400)
     images = tmp_path / "images"
     assert len([path for path in images.rglob("*") if path.is_file()]) == 1
 
 
 class Origin(BaseHTTPRequestHandler):
-    """A server to fetch from."""
+    """A web server to fetch from."""
 
     def do_GET(self) -> None:
         pages = {
@@ -250,12 +254,12 @@ class Origin(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
-    """The address of a server with a few files."""
+    """The URL of a web server with a few files."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Origin)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -276,29 +280,29 @@ def test_an_image_is_fetched_by_url(account: Account, origin: str, path: str) ->
     assert image["filename"] == path.lstrip("/").replace("%20", " ")
 
 
-def test_user_and_password_of_a_url_are_sent(account: Account, origin: str) -> None:
+def test_user_and_password_in_a_url_are_sent(account: Account, origin: str) -> None:
     url = origin.replace("http://", "http://j:p%40ss@") + "/private"
     assert by_url(account, url).status_code == 200
-    assert refused(by_url(account, origin + "/private")) == (400, 5400)
+    assert api_error(by_url(account, origin + "/private")) == (400, 5400)
 
 
 @pytest.mark.parametrize(
     ("path", "expected", "reason"),
     [
-        ("/missing", (400, 5400), "the origin answered 404"),
+        ("/missing", (400, 5400), "the origin responded with 404"),
         ("/text", (415, 5455), "image/jpeg"),
         ("/large", (413, 5413), "bytes"),
         ("/away", (400, 5400), "may not fetch from example.com"),
-        ("/loop", (400, 5400), "the origin answered 302"),
+        ("/loop", (400, 5400), "the origin responded with 302"),
         ("/odd", (400, 5400), "http"),
     ],
 )
-def test_what_the_origin_does_wrong_is_said(
+def test_the_error_message_names_the_problem_of_the_origin(
     account: Account, origin: str, path: str, expected: tuple[int, int], reason: str
 ) -> None:
-    answer = by_url(account, origin + path)
-    assert refused(answer) == expected
-    assert reason in answer.json()["errors"][0]["message"]
+    response = by_url(account, origin + path)
+    assert api_error(response) == expected
+    assert reason in response.json()["errors"][0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -318,21 +322,21 @@ def test_what_the_origin_does_wrong_is_said(
         ("no url at all", 5400),
     ],
 )
-def test_a_url_that_may_not_be_fetched_is_refused(account: Account, url: str, code: int) -> None:
-    assert refused(by_url(account, url)) == (400, code)
+def test_a_url_that_is_not_allowed_is_an_error(account: Account, url: str, code: int) -> None:
+    assert api_error(by_url(account, url)) == (400, code)
 
 
-def test_the_emulator_does_not_upload_from_itself(account: Account) -> None:
+def test_the_emulator_does_not_fetch_from_itself(account: Account) -> None:
     image = account.upload()
-    assert refused(by_url(account, image["variants"][0])) == (400, 5454)
+    assert api_error(by_url(account, image["variants"][0])) == (400, 5454)
 
 
-def test_an_origin_that_never_ends_is_left(account_of: Callable[..., Account], origin: str) -> None:
-    answer = by_url(account_of(limits=Limits(upload_seconds=0.05)), origin + "/endless")
-    assert refused(answer) == (400, 5400)
-    assert "took more than 0.05 seconds" in answer.json()["errors"][0]["message"]
+def test_fetching_from_an_endless_origin_times_out(account_of: Callable[..., Account], origin: str) -> None:
+    response = by_url(account_of(limits=Limits(upload_seconds=0.05)), origin + "/endless")
+    assert api_error(response) == (400, 5400)
+    assert "took more than 0.05 seconds" in response.json()["errors"][0]["message"]
 
 
-def test_other_hosts_are_fetched_from_when_allowed(account_of: Callable[..., Account]) -> None:
-    answer = by_url(account_of(fetch_from=["No-Such-Host.invalid"]), "http://no-such-host.invalid/a.png")
-    assert "the origin failed: URLError" in answer.json()["errors"][0]["message"]
+def test_other_hosts_can_be_allowed(account_of: Callable[..., Account]) -> None:
+    response = by_url(account_of(fetch_from=["No-Such-Host.invalid"]), "http://no-such-host.invalid/a.png")
+    assert "the origin failed: URLError" in response.json()["errors"][0]["message"]
