@@ -1,4 +1,4 @@
-"""The example project: its one command, its settings, and what becomes of its processes."""
+"""The example project: ``dev.py run``, the settings, the processes, and what the pages show."""
 
 from __future__ import annotations
 
@@ -11,22 +11,32 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-fcntl = pytest.importorskip("fcntl", reason="the example needs Linux, macOS or WSL")
+import cf_images
+import dev
+from dev import HOST
+from tests.pictures import picture
+from tests.smoke import Smoke
 
-from example_project.processes import HOST, Children, DemoError, alone, answers, free_port  # noqa: E402
-from example_project.visit import Visit  # noqa: E402
-from tests.pictures import picture  # noqa: E402
+pytest.importorskip("fcntl", reason="the example needs Linux, macOS or WSL")
 
 ROOT = Path(__file__).resolve().parent.parent
-# What may stand in the environment of whoever runs the tests, and would send images elsewhere.
-OURS = ("CF_", "ENV_NAME", "EXAMPLE_", "DJANGO_SETTINGS_MODULE")
+EXAMPLE = ROOT / "example_project"
+# Variables of a developer's environment that would send images elsewhere.
+FOREIGN = ("CF_", "ENV_NAME", "EMULATOR_URL", "EXAMPLE_", "DJANGO_SETTINGS_MODULE")
+# dev.py with the interpreter of the tests instead of .venv
+RUN = """
+import pathlib, sys
+import dev
+dev.PYTHON = pathlib.Path(sys.executable)
+"""
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), "")
 BROWSE = (
@@ -48,26 +58,28 @@ frame.onload = () => {
 };
 document.body.append(frame);
 </script>"""
-SAMPLES = ("aurora", "city", "dawn", "dunes", "dusk", "night", "noon", "wood")
-# The settings of the example are not those of these tests: whatever looks at its pages is a process.
+ACCOUNT = {"CF_ACCT_ID": "0" * 32, "CF_IMG_TOKEN": "token", "CF_IMG_HASH": "hash"}
+SAMPLES = ("aurora", "autumn", "dawn", "dusk", "mist", "night", "noon", "twilight")
+# The example has other settings than these tests, so its pages are rendered in another process.
 GALLERY = """
 import django
 django.setup()
+from django.core.management import call_command
 from django.test import Client
-from example_project import content
-content.prepare()
-hung = content.hang()
-html = Client(headers={"host": "127.0.0.1"}).get("/gallery/").content.decode()
+call_command("migrate", verbosity=0)
+call_command("demo")
+client = Client(headers={"host": "127.0.0.1"})
+html = client.get("/gallery/").content.decode()
 """
 
 
 def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """``python -m`` in an empty home, with temporary files in a path that has a space."""
+    """Run Python with an empty home, and temporary files in a path that has a space."""
     temporary = folder / "a folder"
     temporary.mkdir(parents=True)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return subprocess.run(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env={**clean, "HOME": str(folder), "TMPDIR": str(temporary), **variables},
         stdin=subprocess.DEVNULL,
@@ -79,7 +91,7 @@ def python(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
 
 @pytest.fixture
 def page(tmp_path: Path) -> Callable[..., str]:
-    """The gallery with a small photograph on each card, as the test's script prints it."""
+    """Fill the gallery with a small photograph on each card; return what the script of the test prints."""
 
     def run(script: str, **variables: str) -> str:
         for sample in SAMPLES:
@@ -89,10 +101,10 @@ def page(tmp_path: Path) -> Callable[..., str]:
         (tmp_path / "gallery_script.py").write_text(GALLERY + script)
         ran = python(
             tmp_path,
-            "gallery_script",
-            PYTHONPATH=str(tmp_path),
+            *("-m", "gallery_script"),
+            PYTHONPATH=os.pathsep.join([str(tmp_path), str(EXAMPLE)]),
             EXAMPLE_STATE=str(tmp_path),
-            DJANGO_SETTINGS_MODULE="example_project.settings",
+            DJANGO_SETTINGS_MODULE="config.settings",
             **variables,
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -101,33 +113,41 @@ def page(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture
+def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dev.Processes]:
+    monkeypatch.setattr(dev, "PYTHON", Path(sys.executable))
+    started = dev.Processes(tmp_path, dev.example_environment(tmp_path, ""))
+    yield started
+    started.stop()
+
+
 def wait_until(is_done: Callable[[], bool]) -> None:
-    """Poll; the test's own timeout is the limit."""
+    """Poll until the timeout of the test."""
     while not is_done():
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
-    ("env_name", "address", "pressed"),
+    ("env_name", "url", "pressed"),
     [
-        pytest.param("demo", r"http://127\.0\.0\.1:\d+/\w+/avatars/%s-[\w-]+\.jpg/%s", 2, id="emulator"),
+        pytest.param("demo", r"http://127\.0\.0\.1:\d+/\w+/avatars/%s-[\w-]+\.jpg/%s", 5, id="emulator"),
         pytest.param(
-            "dev", r"http://127\.0\.0\.1:\d+/cf-images/local/%s/avatars/%s[\w-]*\.jpg", 1, id="local"
+            "dev", r"http://127\.0\.0\.1:\d+/cf-images/local/%s/avatars/%s[\w-]*\.jpg", 2, id="local"
         ),
     ],
 )
-def test_once_fetches_the_first_pictures_and_the_gallery_back_in_every_size(
-    tmp_path: Path, env_name: str, address: str, pressed: int
+def test_once_loads_the_sample_pictures_and_the_gallery_in_every_size(
+    tmp_path: Path, env_name: str, url: str, pressed: int
 ) -> None:
-    run = python(tmp_path, "example_project", "--once", ENV_NAME=env_name)
+    run = python(tmp_path, "-c", RUN + "sys.exit(dev.run(once=True))", ENV_NAME=env_name)
 
     assert run.returncode == 0, run.stdout + run.stderr
     sizes = {"avatar": "240 x 240", "w=200": "200 x 133", "public": "1153 x 768"}
     for sample in ("dusk", "night"):
         for variant, size in sizes.items():
             parts = (variant, sample) if env_name == "dev" else (sample, variant)
-            assert re.search(f"{size}  {address % parts}\n", run.stdout), run.stdout
-    gallery = re.search(r"The gallery: (\d+) pictures looked at, (\d) buttons? pressed", run.stdout)
+            assert re.search(f"{size}  {url % parts}\n", run.stdout), run.stdout
+    gallery = re.search(r"The gallery: (\d+) pictures loaded, (\d) buttons? pressed", run.stdout)
     assert gallery, run.stdout
     assert int(gallery[1]) > 25
     assert int(gallery[2]) == pressed
@@ -140,71 +160,132 @@ def test_once_fetches_the_first_pictures_and_the_gallery_back_in_every_size(
 )
 def test_the_settings_are_sound(tmp_path: Path, command: tuple[str, ...]) -> None:
     run = python(
-        tmp_path, "django", *command, "--settings", "example_project.settings", EXAMPLE_STATE=str(tmp_path)
+        tmp_path,
+        *("example_project/manage.py", *command),
+        PYTHONPATH=str(Path(cf_images.__file__).parent.parent),
+        EXAMPLE_STATE=str(tmp_path),
     )
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.parametrize(("arguments", "status"), [(["--twice"], 2), (["--once", "now"], 2), (["--help"], 0)])
+def test_run_with_other_arguments_prints_the_usage(tmp_path: Path, arguments: list[str], status: int) -> None:
+    run = python(tmp_path, "dev.py", "run", *arguments)
+    assert run.returncode == status
+    assert "python3 dev.py run [--once]" in run.stdout
+
+
 def test_a_second_one_is_told_where_the_first_is(tmp_path: Path) -> None:
-    with alone(tmp_path):
-        (tmp_path / "address").write_text("http://127.0.0.1:8000/")
+    with dev.locked(tmp_path):
+        (tmp_path / "url").write_text("http://127.0.0.1:8000/")
         with (
-            pytest.raises(DemoError, match=r"running already, at http://127\.0\.0\.1:8000/"),
-            alone(tmp_path),
+            pytest.raises(dev.ExampleError, match=r"already running, at http://127\.0\.0\.1:8000/"),
+            dev.locked(tmp_path),
         ):
             pass
-    with alone(tmp_path):
-        assert not (tmp_path / "address").exists()  # the next one is not told of the first
+    with dev.locked(tmp_path):
+        assert not (tmp_path / "url").exists()  # the next one is not told of the first
 
 
-def test_a_taken_port_is_replaced_by_a_free_one() -> None:
+def test_a_taken_port_is_replaced_by_a_free_one(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        assert free_port(port) not in (0, port)
-    assert free_port(port) == port
+        assert dev.free_port(port) not in (0, port)
+        assert f"Port {port} is taken: using " in capsys.readouterr().out
+    assert dev.free_port(port) == port
+    assert not capsys.readouterr().out
 
 
-def test_a_process_that_ends_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    children = Children(tmp_path)
-    children.start("broken", "no_such_module")
-    try:
-        with pytest.raises(DemoError, match=r"The broken has ended(.|\n)*No module named '?no_such_module"):
-            children.wait_for("nothing", lambda: False)
-    finally:
-        children.stop()
+def test_a_process_that_ends_is_named_with_the_end_of_its_log(processes: dev.Processes) -> None:
+    processes.start("broken", "no_such_module")
+    with pytest.raises(
+        dev.ExampleError, match=r"The broken has ended(.|\n)*No module named '?no_such_module"
+    ):
+        processes.wait_for("broken", lambda: False)
 
 
-def test_the_optional_process_may_be_stopped_and_started_again(tmp_path: Path) -> None:
-    children = Children(tmp_path)
-    port = free_port()
-    children.optional = server = children.start("server", "http.server", str(port), "--bind", HOST)
-    try:
-        children.wait_for("the start", lambda: answers(f"http://{HOST}:{port}/"))
-        children.toggle_optional()
-        children.check()
-        assert not server.is_running
-        children.toggle_optional()
-        children.wait_for("the second start", lambda: answers(f"http://{HOST}:{port}/"))
-    finally:
-        children.stop()
-    assert not answers(f"http://{HOST}:{port}/")
+def test_a_command_that_fails_is_named_with_the_end_of_its_output(processes: dev.Processes) -> None:
+    with pytest.raises(dev.ExampleError, match=r"no_such_command has failed(.|\n)*Unknown command"):
+        processes.manage("no_such_command")
 
 
-def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    port = free_port()
-    parent = f"""
-import pathlib, time
-from example_project.processes import Children
-Children(pathlib.Path({str(tmp_path)!r})).start("server", "http.server", "{port}", "--bind", "{HOST}")
+def test_a_killed_process_is_named_with_the_signal(processes: dev.Processes) -> None:
+    processes.start("server", "http.server", str(dev.free_port(0)), "--bind", HOST)
+    processes.check()
+    processes.running["server"].kill()
+    processes.running["server"].wait()
+    with pytest.raises(dev.ExampleError, match=r"The server has ended \(killed by signal 9\)"):
+        processes.check()
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_local_servers(
+    processes: dev.Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", f"http://{HOST}:{dev.free_port(0)}")
+    port = dev.free_port(0)
+    processes.start("server", "http.server", str(port), "--bind", HOST)
+    processes.wait_for("server", lambda: dev.responds(f"http://{HOST}:{port}/"), seconds=10)
+    assert dev.example_environment(processes.folder, "")["NO_PROXY"] == HOST
+
+
+def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    port = dev.free_port(0)
+    parent = f"""{RUN}
+import time
+folder = pathlib.Path({str(tmp_path)!r})
+processes = dev.Processes(folder, dev.example_environment(folder, ""))
+processes.start("server", "http.server", "{port}", "--bind", "{HOST}")
 time.sleep(600)
 """
     process = subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT)
-    wait_until(lambda: answers(f"http://{HOST}:{port}/"))
+    wait_until(lambda: dev.responds(f"http://{HOST}:{port}/"))
 
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    wait_until(lambda: not answers(f"http://{HOST}:{port}/"))
+    wait_until(lambda: not dev.responds(f"http://{HOST}:{port}/"))
+
+
+def test_the_outage_button_takes_the_emulator_down_and_brings_it_back(
+    page: Callable[..., str], cf_images_emulator: Any
+) -> None:
+    delivery = f"{cf_images_emulator.url}/{cf_images_emulator.account_hash}/missing/public"
+
+    seen = page(
+        f"""
+import httpx
+def status(url):
+    try:
+        return httpx.get(url, trust_env=False).status_code
+    except httpx.HTTPError as error:
+        return type(error).__name__
+for button in ("Take it down", "Bring it back", "Take it down"):
+    assert button in client.get("/").content.decode()
+    print(status({delivery!r}), status("{cf_images_emulator.api_url}/accounts"))
+    client.post("/demo/outage/")
+""",
+        ENV_NAME="demo",
+        EMULATOR_URL=cf_images_emulator.url,
+        **ACCOUNT,
+    )
+
+    up, down, up_again = seen.splitlines()
+    assert "Error" not in up
+    assert down.count("Error") == 2
+    assert up_again == up
+
+
+def test_the_outage_button_says_that_the_emulator_does_not_respond(page: Callable[..., str]) -> None:
+    url = f"http://{HOST}:{dev.free_port(0)}"
+    html = page(
+        'print(client.post("/demo/outage/", follow=True).content.decode())',
+        ENV_NAME="demo",
+        EMULATOR_URL=url,
+        **ACCOUNT,
+    )
+    assert f"The emulator at {url} does not respond" in html
 
 
 def test_the_code_on_the_gallery_is_the_code_that_made_the_pictures(page: Callable[..., str]) -> None:
@@ -215,16 +296,15 @@ def test_the_code_on_the_gallery_is_the_code_that_made_the_pictures(page: Callab
     for slug, card in cards:
         shown = [unescape(code) for code in re.findall(r"<pre><code>(.*?)</code></pre>", card, re.DOTALL)]
         sources = re.findall(r'<div class="listing">\s*<p>([\w/.]+)', card)
-        for source, code in zip(sources, shown, strict=False):  # the last one is what the browser gets
-            folder = ROOT / "example_project"
-            path = folder / ("gallery/templates/gallery/cards" if source.endswith(".html") else "") / source
+        for source, code in zip(sources, shown, strict=False):  # the last one is the HTML
+            path = EXAMPLE / ("gallery/templates/gallery/cards" if source.endswith(".html") else "") / source
             whole = path.read_text()
             assert code == whole.strip() if source.endswith(".html") else _is_part(code, whole), code
         if slug != "admin":
             assert sources[0] == f"{slug}.html"
             live = re.search(r'<div class="pictures">(.*?)</div>', card, re.DOTALL)
             assert live
-            assert shown[-1] == live[1].strip()  # "What the browser gets" is what it gets
+            assert shown[-1] == live[1].strip()  # the HTML that the browser gets
 
 
 def test_each_picture_of_the_gallery_is_what_its_code_gives(page: Callable[..., str]) -> None:
@@ -233,13 +313,12 @@ def test_each_picture_of_the_gallery_is_what_its_code_gives(page: Callable[..., 
 import re
 from html import unescape
 from django.template import Context, Template
-from example_project.gallery import techniques
-from example_project.gallery.cards import CARDS
-photos = iter(hung)
+from gallery import techniques
+from gallery.cards import CARDS
 for card in filter(lambda card: card.sample, CARDS):
     part = html.partition(f'id="{card.slug}"')[2]
     code = unescape(re.search("<pre><code>(.*?)</code>", part, re.DOTALL)[1])
-    made = Template(code).render(Context({"photo": next(photos).instance, "square": techniques.square()}))
+    made = Template(code).render(Context({"photo": card.photos.first(), "square": techniques.square()}))
     assert "<img" in made
     live = re.search('<div class="pictures">(.*?)</div>', part, re.DOTALL)[1]
     print(card.slug, made.strip() == live.strip())
@@ -252,21 +331,19 @@ for card in filter(lambda card: card.sample, CARDS):
 def test_the_gallery_says_that_local_files_are_not_private(page: Callable[..., str]) -> None:
     html = page("print(html)", ENV_NAME="dev")
     assert "Local files are not private" in html
-    assert 'id="bare"' not in html
+    assert 'id="unsigned"' not in html
 
 
-def test_the_gallery_is_there_while_nobody_has_the_signing_keys(page: Callable[..., str]) -> None:
+def test_the_gallery_works_without_the_signing_keys(page: Callable[..., str]) -> None:
     html = page(
         """
-from example_project.gallery.models import PrivatePhoto
-PrivatePhoto.objects.update(file="private/night-t5x2k0~0c1e.jpg")  # one that has arrived
-print(Client(headers={"host": "127.0.0.1"}).get("/gallery/").content.decode())
+from gallery.models import PrivatePhoto
+PrivatePhoto.objects.update(file="private/night-t5x2k0~0c1e.jpg")  # one that is stored
+print(client.get("/gallery/").content.decode())
 """,
         ENV_NAME="demo",
-        EXAMPLE_EMULATOR=f"http://{HOST}:{free_port()}",
-        CF_ACCT_ID="0" * 32,
-        CF_IMG_TOKEN="token",
-        CF_IMG_HASH="hash",
+        EMULATOR_URL=f"http://{HOST}:{dev.free_port(0)}",
+        **ACCOUNT,
     )
     assert "The signing keys of private images cannot be fetched" in html
     assert html.count('<div class="pictures">') == 8
@@ -274,7 +351,7 @@ print(Client(headers={"host": "127.0.0.1"}).get("/gallery/").content.decode())
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium: apt-get install chromium")
 def test_the_gallery_needs_no_sideways_scrolling_on_a_phone(page: Callable[..., str], tmp_path: Path) -> None:
-    style = (ROOT / "example_project/profiles/static/profiles/site.css").read_text()
+    style = (EXAMPLE / "static/site.css").read_text()
     html = page("print(html)", ENV_NAME="dev").replace("</head>", f"<style>{style}</style></head>")
     (tmp_path / "phone.html").write_text(PHONE.replace("HTML", json.dumps(html).replace("</", "<\\/"), 1))
 
@@ -289,37 +366,47 @@ def test_the_gallery_needs_no_sideways_scrolling_on_a_phone(page: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("element", "flaw"),
+    ("element", "problem"),
     [
         ('<img src="/64" width="64" height="48" alt="">', ""),
         ('<img src="/64" width="64" height="64" alt="J">', "J: /64 is 64 x 48, not 64 x 64"),
         ('<img src="/64" srcset="/64 64w, /32 64w" sizes="9px" alt="J">', "J: /32 is 32 x 24, not 64 x any"),
         ('<img src="/64" width="64" height="48" srcset="/64 1x, /32 2x" alt="J">', "32 x 24, not 128 x any"),
         ('<img src="/64" style="background:url(&quot;/64&quot;)" alt="J">', "64 x 48, not 32 x any"),
-        ('<img src="/missing" alt="J">', "no image at /missing"),
+        ('<img src="/missing" alt="J">', "/missing: no image (Client error '404 Not Found'"),
         ("", "shows no image"),
     ],
 )
-def test_the_visitor_of_the_gallery_notices_what_is_wrong(tmp_path: Path, element: str, flaw: str) -> None:
-    answers = {"/gallery/": element.encode(), "/64": picture(), "/32": picture(size=(32, 24))}
+def test_the_smoke_test_notices_what_is_wrong(element: str, problem: str) -> None:
+    body = f"Stored on this machine <main>{element}".encode()
+
+    found = smoke(body).images()
+
+    assert len(found) == bool(problem), found
+    assert not found or problem in found[0]
+
+
+def test_the_smoke_test_notices_an_image_that_is_pending() -> None:
+    assert smoke(b'<main><img src="/64" alt="J">').images() == ["J: /64 is pending"]
+
+
+def smoke(gallery: bytes) -> Smoke:
+    """Return the smoke test of a site with this gallery."""
+    bodies = {"/gallery/": gallery, "/64": picture(), "/32": picture(size=(32, 24))}
     transport = httpx.MockTransport(
         lambda request: (
-            httpx.Response(200, content=answers[request.url.path])
-            if request.url.path in answers
+            httpx.Response(200, content=bodies[request.url.path])
+            if request.url.path in bodies
             else httpx.Response(404)
         )
     )
-    visit = Visit("http://site", Children(tmp_path), emulator="")
-    visit.browser = httpx.Client(transport=transport, base_url="http://site")
-
-    found = list(visit._pictures())
-
-    assert len(found) == bool(flaw), found
-    assert not found or flaw in found[0]
+    made = Smoke("http://site")
+    made.browser = httpx.Client(transport=transport, base_url="http://site")
+    return made
 
 
 def _is_part(code: str, whole: str) -> bool:
-    """Whether ``whole`` has these lines, at any indentation."""
+    """Return whether ``whole`` has these lines, at any indentation."""
     lines = [line.strip() for line in whole.splitlines()]
     wanted = [line.strip() for line in code.splitlines()]
     return any(lines[at : at + len(wanted)] == wanted for at in range(len(lines)))

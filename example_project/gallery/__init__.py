@@ -1,1 +1,1 @@
-"""A page of photographs: one card for each way to show an image, with the code that does it."""
+"""A page of photographs: one card for each technique, with the code that runs."""

@@ -1,4 +1,4 @@
-"""Photographs that everybody may see, and private ones; both know their size, so that no page shifts."""
+"""Public and private photographs; both store their size, so that pages do not shift while images load."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cf_images.storage import select_storage
 
 
 def private_storage() -> Storage:
-    """Images that only signed addresses open; while developing local files, which are not private."""
+    """Return the storage for private images; in development local files, which are not private."""
     return storages["default" if settings.ENV_NAME == "dev" else "private_images"]
 
 
 class Picture(models.Model):
-    """What both have; ``card`` is the place in the gallery."""
+    """What both have in common; ``card`` is the place in the gallery."""
 
     card = models.SlugField()
     title = models.CharField(max_length=80)
@@ -31,7 +31,7 @@ class Picture(models.Model):
 
 
 class Photo(Picture):
-    """A photograph that everybody may see."""
+    """A public photograph."""
 
     file = models.ImageField(
         upload_to="photos/", storage=select_storage, width_field="width", height_field="height"
@@ -39,7 +39,7 @@ class Photo(Picture):
 
 
 class PrivatePhoto(Picture):
-    """A photograph that is shown to whom the page gives a signed address."""
+    """A photograph that only signed URLs open."""
 
     file = models.ImageField(
         upload_to="private/", storage=private_storage, width_field="width", height_field="height"

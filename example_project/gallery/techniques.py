@@ -1,4 +1,4 @@
-"""What the cards show in Python: each function is short, runs, and stands on the page as it stands here."""
+"""The Python code on the cards: each function is short, runs, and is shown as it stands here."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 from django.core.files import File
 
-from cf_images.flexible import FlexibleVariant
-from example_project.gallery.models import Photo, PrivatePhoto
+from cf_images.variants import FlexibleVariant
+from gallery.models import Photo, PrivatePhoto
 
 
 def square() -> FlexibleVariant:
-    """Checked when it is made; your editor knows every option."""
+    """Return a variant that is validated here; editors complete its options."""
     return FlexibleVariant(width=240, height=240, fit="cover", gravity="right")
 
 
-def address_for_five_minutes(photo: PrivatePhoto) -> str:
-    """A signed address, made on this machine; ``.url`` and the tag give one for an hour."""
+def url_for_five_minutes(photo: PrivatePhoto) -> str:
+    """Return a URL that is signed on this machine; ``.url`` and the tag sign for an hour."""
     return photo.file.storage.url(photo.file.name, "postcard", expire=timedelta(minutes=5))
 
 
 def upload(file: File[Any], *, title: str) -> Photo:
-    """Saved now, uploaded by the worker: no line knows whether Cloudflare can be reached."""
+    """Save now; the worker uploads it as soon as Cloudflare can be reached."""
     return Photo.objects.create(card="pending", title=title, file=file)
 
 
 def replace(photo: Photo, file: File[Any]) -> None:
-    """A new name; the old image goes with the commit."""
+    """Store under a new name; the old image is deleted after the commit."""
     photo.file = photo.file.storage.replace(photo.file.name, file)
     photo.save()

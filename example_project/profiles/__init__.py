@@ -1,1 +1,1 @@
-"""People with pictures."""
+"""People, each with one picture: upload by form and by URL, and variants in a template."""

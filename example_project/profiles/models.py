@@ -21,5 +21,5 @@ class Profile(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        """The profile page."""
+        """Return the URL of the profile page."""
         return reverse("profile", args=[self.pk])

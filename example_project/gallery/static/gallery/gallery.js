@@ -1,19 +1,19 @@
-// Which candidate of a srcset the browser chose, and a look at the placeholder; the page works without.
+// Show which candidate of a srcset the browser chose. The page works without this script.
 "use strict";
 
 for (const line of document.querySelectorAll("[data-chosen]")) {
   const image = line.parentElement.querySelector("img[srcset]");
-  const tell = () => {
+  const show = () => {
     const candidates = image.srcset.split(", ").map((candidate) => candidate.split(" "));
-    const chosen = candidates.find(([address]) => new URL(address, document.baseURI).href === image.currentSrc);
+    const chosen = candidates.find(([url]) => new URL(url, document.baseURI).href === image.currentSrc);
     const density = Math.round(window.devicePixelRatio * 100) / 100;
-    line.textContent = `Your browser chose ${chosen ? chosen[1] : image.currentSrc}, for ${image.width} pixels `
-      + `of the page at a density of ${density}.`;
+    line.textContent = `Your browser chose ${chosen ? chosen[1] : image.currentSrc}: the image is ${image.width} `
+      + `pixels wide on this page, at a density of ${density}.`;
     line.hidden = false;
   };
-  image.addEventListener("load", tell);
-  window.addEventListener("resize", tell);
+  image.addEventListener("load", show);
+  window.addEventListener("resize", show);
   if (image.complete && image.currentSrc) {
-    tell();
+    show();
   }
 }

@@ -1,17 +1,15 @@
-"""Settings of the example; the two blocks about images are what a project of your own needs."""
+"""Settings of the example project. The first part, about images, is what your own project needs."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-BASE_DIR = Path(__file__).resolve().parent
-STATE = Path(os.environ.get("EXAMPLE_STATE") or BASE_DIR / "var" / "state")
-STATE.mkdir(parents=True, exist_ok=True)
+BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Images ##########################################################################################
 
-ENV_NAME = os.environ.get("ENV_NAME", "dev")  # "dev" stores on this machine, anything else at Cloudflare
+ENV_NAME = os.environ.get("ENV_NAME", "dev")  # "dev": images stay on this machine; else: Cloudflare
 STORAGES = {
     "default": {"BACKEND": "cf_images.storage.LocalImagesStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -31,14 +29,20 @@ CF_IMAGES = {
         "postcard": {"width": 600, "height": 400, "fit": "cover"},
     },
 }
-EMULATOR = os.environ.get("EXAMPLE_EMULATOR", "")
-if EMULATOR:  # stands in for Cloudflare on this machine
-    CF_IMAGES |= {"API_URL": f"{EMULATOR}/client/v4", "DELIVERY_URL": EMULATOR}
-if EMULATOR or ENV_NAME == "dev":  # so that the example can fetch its own pictures; never on a real site
+
+# Where this example keeps its data, and the emulator that it may use instead of Cloudflare ########
+
+EMULATOR_URL = "" if ENV_NAME == "dev" else os.environ.get("EMULATOR_URL", "")
+if EMULATOR_URL:
+    CF_IMAGES |= {"API_URL": f"{EMULATOR_URL}/client/v4", "DELIVERY_URL": EMULATOR_URL}
+if EMULATOR_URL or ENV_NAME == "dev":  # for uploads by URL from this very site; not for production
     CF_IMAGES |= {
         "UPLOAD_URL_SCHEMES": ["https", "http"],
         "UPLOAD_URL_LOCAL_HOSTS": ["127.0.0.1", "localhost"],
     }
+PLACE = "local" if ENV_NAME == "dev" else "emulator" if EMULATOR_URL else "cloudflare"
+STATE = Path(os.environ.get("EXAMPLE_STATE") or BASE_DIR / "var" / PLACE)
+STATE.mkdir(parents=True, exist_ok=True)
 MEDIA_URL = "/media/"
 MEDIA_ROOT = STATE / "media"
 
@@ -49,7 +53,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": STATE / "db.sqlite3",
-        # Site and worker write at the same time: readers do not wait, writers wait their turn.
+        # Site and worker write at the same time: readers are not blocked, writers take turns.
         "OPTIONS": {
             "init_command": "PRAGMA journal_mode=WAL",
             "transaction_mode": "IMMEDIATE",
@@ -61,12 +65,12 @@ DATABASES = {
 # What every project has ##########################################################################
 
 DEBUG = True  # the example listens on 127.0.0.1 only
-SECRET_KEY = "django-insecure-for-this-example-only"  # noqa: S105 - signs nothing but sessions on 127.0.0.1
+SECRET_KEY = "django-insecure-for-this-example-only"  # noqa: S105 - signs only sessions on 127.0.0.1
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
-ROOT_URLCONF = "example_project.urls"
-USE_TZ = True
+ROOT_URLCONF = "config.urls"
 TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -77,8 +81,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "huey.contrib.djhuey",
     "cf_images",
-    "example_project.profiles",
-    "example_project.gallery",
+    "profiles",
+    "gallery",
+    "demo",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -91,13 +96,14 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "example_project.stand.context",
+                "demo.views.place",
             ]
         },
     }

@@ -1,0 +1,28 @@
+"""URLs of the example project."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.conf.urls.static import static
+from django.contrib import admin
+from django.urls import include, path
+
+from demo import views as demo
+from gallery import views as gallery
+from profiles import views as profiles
+
+urlpatterns = [
+    path("", profiles.people, name="people"),
+    path("people/<int:pk>/", profiles.profile, name="profile"),
+    path("people/<int:pk>/file/", profiles.upload_file, name="upload_file"),
+    path("people/<int:pk>/url/", profiles.upload_url, name="upload_url"),
+    path("state/<path:name>", profiles.state, name="state"),
+    path("gallery/", gallery.gallery, name="gallery"),
+    path("gallery/upload/", gallery.upload, name="gallery_upload"),
+    path("gallery/replace/", gallery.replace, name="gallery_replace"),
+    path("admin/", admin.site.urls),
+    path("demo/outage/", demo.outage, name="outage"),
+    path("cf-images/", include("cf_images.urls")),  # pending images, local variants, upload by URL
+    *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
+    *static("/samples/", document_root=settings.STATE / "samples"),
+]

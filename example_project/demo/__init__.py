@@ -1,0 +1,1 @@
+"""What only the demonstration needs: sample pictures, and a button that takes the local Cloudflare down."""
