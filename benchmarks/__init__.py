@@ -1,1 +1,1 @@
-"""``python -m benchmarks``: what the package costs, as ratios against something named in the same run."""
+"""What the package costs, as ratios to something named and measured in the same run."""

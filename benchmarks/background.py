@@ -1,4 +1,4 @@
-"""What background uploads cost a request, a page and a process, on each database that answers."""
+"""What background uploads cost a request, a page and a process, on each database that can be used."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import servers
-from benchmarks.measure import jpeg, table
-from benchmarks.processes import Site
+from benchmarks.measure import table
+from tests.chaos import servers
+from tests.chaos.pictures import jpeg
+from tests.chaos.processes import Site
 
 _LATENCY = {"latency": 0.04, "connect_latency": 0.08}  # seconds
-_TIMEOUT = 5  # seconds, of the storage; by default it is a minute
+_TIMEOUT = 5  # seconds, an option of the storage; the default is a minute
 _MB = 1024 * 1024
 _BACKGROUND, _DIRECT = "cloudflare_images", "direct"
 
@@ -31,7 +32,7 @@ def main() -> None:
 
 def _measure(where: str) -> dict[str, str]:
     with _site(where) as site:
-        return {**_saving(site), **_addresses(site), **_memory(site)}
+        return {**_saving(site), **_urls(site), **_memory(site)}
 
 
 def _saving(site: Site) -> dict[str, str]:
@@ -50,12 +51,12 @@ def _saving(site: Site) -> dict[str, str]:
     }
 
 
-def _addresses(site: Site) -> dict[str, str]:
+def _urls(site: Site) -> dict[str, str]:
     found = {}
     for rows in (0, 10_000):
-        cost = _ask(site, "addresses", str(rows))
+        cost = _ask(site, "urls", str(rows))
         found["`url()` direct"] = f"{cost['direct'] * 1e6:.1f} µs"
-        found[f"`url()`, {rows:,} rows waiting"] = f"{cost['url'] * 1e6:.1f} µs"
+        found[f"`url()`, {rows:,} rows pending"] = f"{cost['url'] * 1e6:.1f} µs"
         found[f"… the call that reads them, every 10 s, {rows:,} rows"] = f"{cost['reading'] * 1e3:.1f} ms"
     return found
 
@@ -71,7 +72,7 @@ def _memory(site: Site) -> dict[str, str]:
 
 
 def _ask(site: Site, *question: str) -> dict[str, float]:
-    return dict(json.loads(site.run("measure", *question)))
+    return dict(json.loads(site.run(*question, module="benchmarks.background_costs")))
 
 
 @contextmanager

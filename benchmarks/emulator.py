@@ -1,7 +1,7 @@
-"""The emulator's throughput: uploads, deliveries from its cache and renditions made anew.
+"""Requests a second of the emulator: uploads, cached deliveries and new renditions.
 
-Beside it a bare werkzeug application that stores the same bodies, gives them back, and does nothing else, on
-werkzeug's own server, which closes each connection after its answer.
+The rival is a bare werkzeug application that stores and returns the same bodies and does nothing else. Its
+server is werkzeug's own, which closes the connection after each response.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from benchmarks.measure import jpeg, table
+from benchmarks.measure import table
+from tests.chaos.pictures import jpeg
 
 _THREADS = 8
 _SECONDS = 3.0
@@ -27,7 +28,7 @@ _HEADERS = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Where a server in another process takes images, and how its requests look."""
+    """The port, the paths and the request headers of a server in another process."""
 
     port: int
     upload_path: str
@@ -60,7 +61,7 @@ def _measure(name: str, serve: Callable[..., None], folder: str | None) -> Seque
 
 
 def _rate(service: Service, request: Callable[[int], tuple[str, str]]) -> float:
-    """Requests a second that are answered with success, numbered from 0."""
+    """Return successful requests a second; ``request`` gets their numbers, from 0."""
     numbers = iter(range(10**9))
     lock = threading.Lock()
     body = _form()
@@ -74,10 +75,10 @@ def _rate(service: Service, request: Callable[[int], tuple[str, str]]) -> float:
                 number = next(numbers)
             method, path = request(number)
             connection.request(method, path, body if method == "POST" else None, service.headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"{method} {path}: {answer.status}")
+            response = connection.getresponse()
+            response.read()
+            if response.status != 200:
+                raise RuntimeError(f"{method} {path}: {response.status}")
             done += 1
         connection.close()
         return done
@@ -98,14 +99,14 @@ def _form() -> bytes:
 @contextmanager
 def _running(serve: Callable[..., None], folder: str | None) -> Iterator[Service]:
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, folder), daemon=True)
+    pipe, other_end = context.Pipe()
+    process = context.Process(target=serve, args=(other_end, folder), daemon=True)
     process.start()
     try:
-        service: Service = ours.recv()
+        service: Service = pipe.recv()
         yield service
     finally:
-        ours.send("stop")
+        pipe.send("stop")
         process.join(10)
         process.kill()
 

@@ -1,4 +1,4 @@
-"""What ``import cf_images.storage`` pulls in, and how long it takes beside Django's own storage."""
+"""What ``import cf_images.storage`` loads, and how long it takes beside Django's own storage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> None:
     for module in (
         "django.core.files.storage",
         "cf_images.storage",
-        "cf_images.client",
+        "cf_images.client.api",
         "cf_images.rendering",
     ):
         runs = [_run(module) for _ in range(5)]

@@ -1,38 +1,27 @@
-"""What the benchmarks share: tables, pictures, and an emulator in a process of its own."""
+"""What the benchmarks share: measuring, tables, and an emulator in another process."""
 
 from __future__ import annotations
 
-import io
+import gc
 import multiprocessing
-import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
-
-from PIL import Image
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table, ready for the README."""
     for row in (head, ["---"] * len(head), *rows):
-        print("| " + " | ".join(str(cell) for cell in row) + " |")
+        print("| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |")
 
 
-def jpeg(width: int, height: int, *, at_least: int = 0, seed: int = 1) -> bytes:
-    """A photo-like JPEG, padded behind its end to ``at_least`` bytes."""
-    noise = random.Random(seed).randbytes(64 * 64 * 3)
-    picture = Image.frombytes("RGB", (64, 64), noise).resize((width, height), Image.Resampling.BICUBIC)
-    body = io.BytesIO()
-    picture.save(body, "JPEG", quality=80)
-    return body.getvalue().ljust(at_least, b"\0")
-
-
-def best(run: Callable[[], object], *, number: int, rounds: int = 5) -> float:
-    """Seconds for one call of ``run``: the median of ``rounds`` times the mean of ``number`` calls."""
+def per_call(run: Callable[[], object], *, number: int, rounds: int = 5) -> float:
+    """Return the seconds of one call of ``run``: the median of ``rounds`` means of ``number`` calls."""
 
     def once() -> float:
         began = time.perf_counter()
@@ -43,55 +32,125 @@ def best(run: Callable[[], object], *, number: int, rounds: int = 5) -> float:
     return statistics.median(once() for _ in range(rounds))
 
 
+def public_names(count: int) -> list[str]:
+    """Return different names of public images; the time in them, ``t9f2k0``, is in January 2026."""
+    return [f"avatars/jane-t9f2k0-{uuid.uuid4().hex[:16]}.jpg" for _ in range(count)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row or more of a comparison: ``run`` is called once with each of ``inputs``.
+
+    What it returns for the first of them must contain ``expected``, so that no mistake is measured.
+    ``targets`` maps the name of another operation to the largest ratio to it that is wanted, or to ``None``
+    if its ratio is only printed.
+    """
+
+    name: str
+    run: Callable[[Any], object]
+    inputs: Sequence[Any]
+    expected: str = ""
+    targets: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def compare(operations: Iterable[Operation], *, rounds: int, unit: str = "µs") -> None:
+    """Measure the operations in turns and print their CPU time, their ratios, and whether targets are met.
+
+    Each round takes the next slice of every operation's inputs, and every other round runs backwards. Ratios
+    are taken within a round, so that a slow moment of the machine strikes both sides. Figures are medians.
+    """
+    operations = list(operations)
+    for operation in operations:
+        output = operation.run(operation.inputs[0])
+        if operation.expected not in str(output):
+            raise RuntimeError(f"{operation.name} returned {output!r}, without {operation.expected!r}.")
+    seconds = _seconds_of_calls(operations, rounds)
+    factor = {"µs": 1e6, "ms": 1e3}[unit]
+    rows = []
+    for operation in operations:
+        figure = f"{statistics.median(seconds[operation.name]) * factor:.2f}"
+        rows += [
+            (operation.name, figure, *_verdict(seconds[operation.name], seconds.get(rival), rival, target))
+            for rival, target in (operation.targets or {"": None}).items()
+        ]
+    table(("operation", f"{unit} of CPU", "compared with", "ratio", "target", "met?"), rows)
+
+
+def _seconds_of_calls(operations: Sequence[Operation], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of one call of each operation, a figure for each round."""
+    seconds: dict[str, list[float]] = {operation.name: [] for operation in operations}
+    gc.collect()
+    gc.freeze()  # the prepared inputs are no part of what the collector has to look at in a site
+    for number in range(rounds):
+        for operation in operations[:: -1 if number % 2 else 1]:
+            inputs = operation.inputs[number::rounds]
+            run = operation.run
+            began = time.process_time()
+            for value in inputs:
+                run(value)
+            seconds[operation.name].append((time.process_time() - began) / len(inputs))
+    gc.unfreeze()
+    return seconds
+
+
+def _verdict(
+    seconds: Sequence[float], others: Sequence[float] | None, rival: str, target: float | None
+) -> tuple[str, str, str, str]:
+    if others is None:
+        return "", "", "", ""
+    ratio = statistics.median(one / other for one, other in zip(seconds, others, strict=True))
+    if target is None:
+        return rival, f"{ratio:.2f}", "", ""
+    return rival, f"{ratio:.2f}", f"≤ {target:g}", "yes" if ratio <= target else "no"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningEmulator:
-    """An emulator in another process, so that it does not share our interpreter lock."""
+    """An emulator in another process, so that it does not share the interpreter lock."""
 
     api_url: str
     delivery_url: str
-    ask: Callable[[str], Any]
+    pipe: Connection
 
-    def reset(self) -> None:
-        """Forget images and counters."""
-        self.ask("reset")
+    def reset(self, *, latency: float = 0, connect_latency: float = 0) -> None:
+        """Forget images and counters; delay each request and each new connection by so many seconds."""
+        self._ask("reset", latency, connect_latency)
 
     def connections(self) -> int:
-        """TCP connections accepted since ``reset``."""
-        return int(self.ask("connections"))
+        """Return the number of TCP connections accepted since ``reset``."""
+        return self._ask("connections")
+
+    def _ask(self, *question: object) -> int:
+        self.pipe.send(question)
+        return int(self.pipe.recv())
 
 
 @contextmanager
-def emulator(*, latency: float = 0.0, connect_latency: float = 0.0) -> Iterator[RunningEmulator]:
-    """Start one; ``latency`` in seconds for each request, ``connect_latency`` for each new connection."""
+def emulator() -> Iterator[RunningEmulator]:
+    """Start an emulator, without delays."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, latency, connect_latency), daemon=True)
+    pipe, other_end = context.Pipe()
+    process = context.Process(target=_serve, args=(other_end,), daemon=True)
     process.start()
-
-    def ask(question: str) -> Any:
-        ours.send(question)
-        return ours.recv()
-
     try:
-        api_url, delivery_url = ours.recv()
-        yield RunningEmulator(api_url=api_url, delivery_url=delivery_url, ask=ask)
+        api_url, delivery_url = pipe.recv()
+        yield RunningEmulator(api_url=api_url, delivery_url=delivery_url, pipe=pipe)
     finally:
-        ours.send("stop")
+        pipe.send(("stop",))
         process.join(10)
         process.kill()
 
 
-def _serve(pipe: Connection, latency: float, connect_latency: float) -> None:
+def _serve(pipe: Connection) -> None:
     from benchmarks import settings
     from cf_images.emulator import Emulator
 
     with Emulator(
         account_id=settings.CF_ACCT_ID, token=settings.CF_IMG_TOKEN, account_hash=settings.CF_IMG_HASH
     ) as emulator:
-        emulator.latency, emulator.connect_latency = latency, connect_latency
         pipe.send((emulator.api_url, emulator.delivery_url))
-        while (question := pipe.recv()) != "stop":
-            if question == "reset":
+        while (question := pipe.recv())[0] != "stop":
+            if question[0] == "reset":
                 emulator.reset()
-                emulator.latency, emulator.connect_latency = latency, connect_latency
+                _, emulator.latency, emulator.connect_latency = question
             pipe.send(emulator.connections)

@@ -1,4 +1,4 @@
-"""Memory over the file: one upload of 10 MB, and 32 uploads of 9 MB by 16 threads."""
+"""Memory of uploads over the size of the file: one of 10 MB, and 32 of 9 MB in 16 threads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import django
 
-from benchmarks.measure import emulator, jpeg, table
+from benchmarks.measure import emulator, table
+from tests.chaos.pictures import jpeg
 
 _MB = 1024 * 1024
 
 
 def main() -> None:
-    """Print the peak of what Python allocated while saving files that lie on disk."""
+    """Print the peak of what Python allocates while it saves files from disk."""
     with emulator() as cloudflare, tempfile.TemporaryDirectory() as folder:
         os.environ["BENCHMARKS_API_URL"] = cloudflare.api_url
         os.environ["BENCHMARKS_DELIVERY_URL"] = cloudflare.delivery_url
@@ -40,7 +41,7 @@ def _peak(folder: str, images: int, threads: int, size: int) -> int:
         with open(path, "rb") as file:
             storage.save(f"photo{number}.jpg", File(file))
 
-    save(0)  # imports and the connection pool are not the upload's
+    save(0)  # imports and the connection pool of the first call do not count
     tracemalloc.start()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(save, range(images)))
