@@ -1,4 +1,4 @@
-"""The Django app: checks, and the validator on every image field of ours."""
+"""The Django app: registers the checks, and attaches the validator to image fields."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ class CFImagesConfig(AppConfig):
         try:
             validators.attach_everywhere()
         except ImproperlyConfigured:
-            pass  # a check says it; an exception here would leave `manage.py check` with a traceback
+            pass  # a check reports it; an exception here would end `manage.py check` with a traceback

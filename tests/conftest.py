@@ -8,7 +8,7 @@ import pytest
 from django.core.files.storage import storages
 from hypothesis import settings as hypothesis_settings
 
-from cf_images import keys
+from cf_images.accounts import signing_keys
 
 hypothesis_settings.register_profile("tests", deadline=None)  # a busy machine is not a finding
 hypothesis_settings.load_profile("tests")
@@ -35,9 +35,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_keys_are_remembered() -> None:
+def _no_keys_are_known() -> None:
     """Those of another test's account."""
-    keys.forget_all()
+    signing_keys.clear_cache()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Uploads in Django's admin just work: with its own widget, and no code of ours in the project's admin."""
+"""Image fields in Django's admin work with its own widget, without code of this package."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def upload(body: bytes = PNG, name: str = "jane.png") -> SimpleUploadedFile:
 
 
 def test_adding_stores_the_image(admin_client: Any, cloudflare: Any) -> None:
-    answer = admin_client.post(ADD, {"image": upload()})
-    assert answer.status_code == 302
+    response = admin_client.post(ADD, {"image": upload()})
+    assert response.status_code == 302
     assert list(cloudflare.images) == [Profile.objects.get().image.name]
 
 
@@ -50,8 +50,8 @@ def test_saving_an_unchanged_form_makes_no_request(admin_client: Any, cloudflare
     admin_client.post(ADD, {"image": upload()})
     before = len(cloudflare.requests)
     profile = Profile.objects.get()
-    answer = admin_client.post(f"/admin/app/profile/{profile.pk}/change/", {})
-    assert answer.status_code == 302
+    response = admin_client.post(f"/admin/app/profile/{profile.pk}/change/", {})
+    assert response.status_code == 302
     assert len(cloudflare.requests) == before
 
 
@@ -64,12 +64,12 @@ def test_saving_an_unchanged_form_makes_no_request(admin_client: Any, cloudflare
     ],
     ids=["text", "tiff", "large"],
 )
-def test_what_cloudflare_would_refuse_is_an_error_of_the_field(
+def test_file_that_cloudflare_would_reject_is_an_error_of_the_field(
     admin_client: Any, cloudflare: Any, body: bytes, words: str
 ) -> None:
-    answer = admin_client.post(ADD, {"image": upload(body)})
-    assert answer.status_code == 200
-    assert words in answer.context["adminform"].form.errors["image"][0]
+    response = admin_client.post(ADD, {"image": upload(body)})
+    assert response.status_code == 200
+    assert words in response.context["adminform"].form.errors["image"][0]
     assert not cloudflare.requests
 
 
@@ -80,7 +80,7 @@ def test_the_form_links_to_the_image(admin_client: Any, cloudflare: Any) -> None
     assert storages["cloudflare_images"].url(profile.image.name) in page
 
 
-def test_a_change_list_of_a_hundred_images_asks_nobody(admin_client: Any, cloudflare: Any) -> None:
+def test_change_list_of_a_hundred_images_makes_no_request(admin_client: Any, cloudflare: Any) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
             assert admin_client.get("/admin/app/photo/").status_code == 200

@@ -47,7 +47,7 @@ def test_the_fields_of_the_project_have_the_validator_once(model: type[models.Mo
     ids=lambda value: getattr(value, "__name__", type(value).__name__) if value is not True else "",
 )
 @isolate_apps("tests.app")
-def test_image_fields_on_our_storages_get_the_validator(storage: Any, attached: bool) -> None:
+def test_image_fields_on_storages_of_the_package_get_the_validator(storage: Any, attached: bool) -> None:
     class Album(models.Model):
         cover = models.ImageField(storage=storage)
         document = models.FileField(storage=storage)
@@ -80,11 +80,11 @@ def test_select_storage_counts_also_where_it_gives_another_storage(settings: Any
 
 
 class Other(InMemoryStorage):
-    """Somebody else's storage."""
+    """A storage of another package."""
 
 
 @isolate_apps("tests.app")
-def test_a_validator_that_was_there_by_hand_stays_alone() -> None:
+def test_a_validator_that_the_field_declares_is_not_added_again() -> None:
     class Album(models.Model):
         cover = models.ImageField(storage=select_storage, validators=[validate_image])
 
@@ -96,7 +96,7 @@ def test_a_validator_that_was_there_by_hand_stays_alone() -> None:
 
 
 @isolate_apps("tests.app")
-def test_inherited_and_automatic_models_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_of_inherited_models_get_the_validator(monkeypatch: pytest.MonkeyPatch) -> None:
     class Base(models.Model):
         image = models.ImageField(storage=select_storage)
 
@@ -138,7 +138,7 @@ def test_it_can_be_switched_off(settings: Any, monkeypatch: pytest.MonkeyPatch) 
     assert validate_image in Album._meta.get_field("cover").validators
 
 
-def test_nothing_of_it_enters_a_migration() -> None:
+def test_a_migration_has_no_validator() -> None:
     field = Profile._meta.get_field("image")
     assert validate_image in field.validators
     _, path, _, options = field.deconstruct()

@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source: which room imports which, and what stays outside.
+"""The rules of the house, read from the source: which module may import which, and what stays outside.
 
 A rule that is in the way of something good may change; then change it here, with the reason.
 """
@@ -6,11 +6,12 @@ A rule that is in the way of something good may change; then change it here, wit
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,125 +19,117 @@ import pytest
 import cf_images
 
 PACKAGE = Path(cf_images.__file__).parent
+ROOT = Path(__file__).parent.parent
 
-# A module or folder of the package, and what it may import from the package.
-ROOMS: dict[str, set[str]] = {
-    "exceptions": set(),
-    "conf": {"delivery", "signing"},  # what can be wrong with an address or a lifetime
-    "models": set(),
-    "signals": set(),
-    "migrations": set(),
-    "delivery": {"exceptions"},
-    "signing": {"exceptions", "delivery"},
-    "keys": {"exceptions", "conf", "client"},
-    "waiting": set(),
-    "replacing": {"naming"},
-    "addresses": {"conf", "delivery", "flexible", "keys", "naming", "permitted", "signing"},
-    "naming": {"exceptions"},
-    "images": {"exceptions"},
-    "options": {"exceptions"},
-    "flexible": {"exceptions", "options"},
-    "declared": {"exceptions", "options"},
-    "difference": {"declared"},
-    "permitted": {"exceptions", "conf", "delivery", "flexible"},
-    "rendering": {"exceptions", "options"},
-    "client": {"exceptions"},
-    "files": {"exceptions", "images", "client"},
-    "metadata": {"exceptions", "images"},
-    "sources": {"conf"},
-    "variants": {"exceptions", "conf", "delivery", "flexible", "keys", "permitted", "signing", "waiting"},
-    "local": {
-        *("exceptions", "conf", "delivery", "options", "flexible", "declared", "permitted", "rendering"),
-        "replacing",
-        *("naming", "background"),  # of an image that it has yet to fetch, only the row knows
-    },
-    "background": {
-        *("exceptions", "conf", "delivery", "naming", "images", "client", "files", "metadata", "sources"),
-        *("models", "permitted", "signals", "waiting"),
-        *("declared", "rendering"),  # its own view shows what waits
-    },
-    "storage": {
-        *("exceptions", "conf", "delivery", "naming", "images", "rendering", "client"),
-        *("files", "local", "metadata", "background", "models", "addresses", "replacing"),
-    },
-    # It looks at everything that a project uses; only its command looks at it.
-    "doctor": {
-        *("exceptions", "conf", "delivery", "signing", "keys", "options", "flexible", "declared"),
-        *("difference", "client", "markup", "background", "storage", "checks"),
-    },
-    "validators": {"exceptions", "conf", "images", "files", "local", "sources", "storage"},
-    "markup": {
-        *("exceptions", "conf", "delivery", "options", "flexible", "permitted", "variants"),
-        "rendering",  # the arithmetic of fit, without pixels
-    },
-    "tasks": {"background"},
-    "templatetags": {"markup", "variants"},
-    # For other people's views, serializers and admins; one module for each package that may be absent.
-    "contrib": {
-        *("exceptions", "conf", "delivery", "flexible", "permitted", "markup", "validators", "variants"),
-    },
-    "emulator": {"rendering"},  # a second opinion: it shares no code with what it is to check
-    "pytest_plugin": {"conf", "declared", "emulator", "keys", "storage"},
-}
+# From the bottom to the top: a module may import what stands above its line here, and its own folder.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("exceptions", "signals"),
+    ("variants", "delivery", "images"),  # pure; they do not know each other
+    ("client",),
+    ("rendering",),
+    ("conf",),
+    ("accounts",),
+    ("models",),
+    ("background",),
+    ("storage",),
+    ("markup",),
+    ("admin", "checks", "tasks", "templatetags", "validators", "views"),
+    ("contrib", "doctor", "urls"),
+    ("apps", "management", "pytest_plugin"),
+)
+LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+# Outside of the list: a second opinion shares no code with what it is to check, and no site imports it.
+EMULATOR, EMULATOR_IMPORTS = "emulator", {"emulator", "rendering"}
+IMPORT_EMULATOR = {"pytest_plugin"}
+# Written by Django, or read by it alone.
+NO_PART = {"__init__", "migrations"}
 
-# Django's own places: each is thin and may import what it shows; the emulator is no part of a site.
-SEAMS = {"admin", "apps", "checks", "management", "urls", "views"}
-ROOMS |= {seam: {*ROOMS, *SEAMS} - {"emulator", "pytest_plugin", "tasks", "templatetags"} for seam in SEAMS}
-
-KNOWS_NO_DJANGO = {
-    "exceptions",
-    "delivery",
-    "signing",
-    "naming",
-    "images",
-    "options",
-    "flexible",
-    "declared",
-    "difference",
-    "rendering",
-    "client",
-    "emulator",
-}
+KNOW_NO_DJANGO = {"exceptions", "client", "variants", "delivery", "images", "rendering", "emulator"}
 HTTP_CLIENTS = {"httpx", "httpcore"}
-COLLECTS_EVERYTHING = {"utils", "helpers", "services", "constants", "common", "misc"}
+# Everything else gets settings and environment variables from conf.
+READ_SETTINGS = {
+    "conf",
+    "client.pool",  # the variables of certificates, as OpenSSL reads them
+    "client.proxies",  # the proxy variables, as every HTTP client reads them
+    "doctor.failures",  # the names of the proxy variables that are set
+    "emulator.__main__",
+    "pytest_plugin",  # whether the project has settings at all
+}
+COLLECT_EVERYTHING = {"utils", "helpers", "services", "constants", "common", "misc"}
 
 # Imports inside a function hide the architecture, except of packages that may be absent …
-OPTIONAL = {"PIL", "huey", "werkzeug", "tqdm", "rest_framework", "django.tasks"}
-# … and of rooms that bring httpx, Pillow, huey or werkzeug into a process that may never need them.
+OPTIONAL = {"PIL", "huey", "werkzeug", "tqdm", "rest_framework", "django.tasks", "socksio"}
+# … and of parts that bring httpx, Pillow or huey into a process that may never need them.
 DEFERRED = {
+    "accounts": {"client"},
     "storage": {"client", "rendering", "background"},
-    "local": {"rendering", "background"},
-    "keys": {"client"},
+    "validators": {"background"},  # it has models, and apps import validators before models can load
     "markup": {"rendering"},  # Pillow, for pages that show images of known dimensions
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
-    "background": {"background.huey_bell", "background.worker"},
-    # pytest loads it in every project that has the package
-    "pytest_plugin": {"conf", "declared", "emulator", "keys", "storage"},
+    "background": {"background.huey_tasks", "background.worker"},
+    # pytest loads it in every project that has the package.
+    "pytest_plugin": {"accounts", "conf", "variants", "emulator", "storage"},
 }
+# What the words of the project are instead: CONTRIBUTING.md.
+BANNED_WORDS = (
+    *("bell", "bells", "rung", "doomed", "doom", "gate", "gates", "passage", "door", "doors"),
+    *(
+        "stranded",
+        "permitted",
+        "undelivered",
+        "flaw",
+        "flaws",
+        "complain",
+        "complaint",
+        "mend",
+        "mends",
+        "mended",
+    ),
+    *("born_at", "asked_name", "NoAnswer", "settling", "somebody", "nobody", "anybody"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    """One imported module: who imports it, where, and inside which function (``""``: at the top)."""
+    """One imported name: by which module, where, and inside which function (``""``: at the top)."""
 
-    room: str
+    module: str
     place: str
     target: str
     function: str
 
     @property
-    def own_room(self) -> str:
-        """The room of this package that is imported; empty for other packages."""
+    def part(self) -> str:
+        """The part of the house that imports."""
+        return self.module.partition(".")[0]
+
+    @property
+    def own_target(self) -> str:
+        """The module of this package that is imported; empty for other packages."""
+        package, _, rest = self.target.partition(".")
+        if package != PACKAGE.name:
+            return ""
+        parent = rest.rpartition(".")[0]
+        return rest if rest in MODULES else parent if parent in MODULES else ""
+
+    @property
+    def own_part(self) -> str:
+        """The part of the house that is imported; empty for other packages."""
         package, _, rest = self.target.partition(".")
         return rest.partition(".")[0] if package == PACKAGE.name else ""
 
 
-def modules() -> list[Path]:
+def paths() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def module_of(path: Path) -> str:
+    """``background.leases``; a package has the name of its folder."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {module_of(path) for path in paths()}
 
 
 def imports_of(path: Path) -> list[Import]:
@@ -145,7 +138,7 @@ def imports_of(path: Path) -> list[Import]:
     package = [PACKAGE.name, *path.relative_to(PACKAGE).parent.parts]
     return [
         Import(
-            room=room_of(path),
+            module=module_of(path),
             place=f"{path.relative_to(PACKAGE.parent)}:{node.lineno}",
             target=target,
             function=function,
@@ -172,50 +165,95 @@ def targets(node: ast.Import | ast.ImportFrom, package: list[str]) -> list[str]:
     return [f"{source}.{alias.name}" for alias in node.names]
 
 
-ALL_IMPORTS = [found for path in modules() for found in imports_of(path)]
+ALL_IMPORTS = [found for path in paths() for found in imports_of(path)]
 
 
-def test_every_module_has_a_room() -> None:
-    homeless = sorted({room_of(path) for path in modules()} - ROOMS.keys() - {"__init__"})
+def test_every_module_has_a_place() -> None:
+    homeless = sorted({module.partition(".")[0] for module in MODULES} - LEVELS.keys() - NO_PART - {EMULATOR})
     assert not homeless, (
-        f"{homeless} is new in {PACKAGE.name}/. Give it a line in ROOMS that says what it may import, "
-        "and a line in CONTRIBUTING.md that says what belongs there."
+        f"{homeless} is new in {PACKAGE.name}/. Give it a line in LAYERS, above what it imports, and a line "
+        "in CONTRIBUTING.md that says what belongs there."
     )
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_imports_point_one_way(room: str) -> None:
-    allowed = ROOMS[room] | {room}
+@pytest.mark.parametrize("part", sorted(LEVELS))
+def test_imports_point_down_the_list(part: str) -> None:
+    allowed = {lower for lower, level in LEVELS.items() if level < LEVELS[part]} | {part}
+    if part in IMPORT_EMULATOR:
+        allowed.add(EMULATOR)
     wrong = [
         f"{found.place} imports {found.target}"
         for found in ALL_IMPORTS
-        if found.room == room and found.own_room and found.own_room not in allowed
+        if found.part == part and found.own_part and found.own_part not in allowed
     ]
     assert not wrong, explain(
         wrong,
-        f"`{room}` may import from this package: {', '.join(sorted(ROOMS[room])) or 'nothing'}. "
-        "Pass the value in as an argument, or move the code to the room that has what it needs.",
+        f"`{part}` may import from this package: {', '.join(sorted(allowed - {part})) or 'nothing'}. "
+        "Pass the value in as an argument, or move the code to the part that has what it needs.",
     )
 
 
-def test_the_rooms_form_no_circle() -> None:
-    TopologicalSorter({room: ROOMS[room] for room in ROOMS.keys() - SEAMS}).prepare()
-
-
-def test_only_the_client_speaks_http() -> None:
+def test_the_emulator_is_a_second_opinion() -> None:
     wrong = [
         f"{found.place} imports {found.target}"
         for found in ALL_IMPORTS
-        if found.target.partition(".")[0] in HTTP_CLIENTS and found.room != "client"
+        if found.part == EMULATOR and found.own_part and found.own_part not in EMULATOR_IMPORTS
     ]
-    assert not wrong, explain(wrong, "The client is the only door to the network: give it a method for this.")
+    assert not wrong, explain(wrong, "The emulator shares only `rendering`: it must not repeat a mistake.")
+
+
+def test_modules_form_no_cycle_deferred_imports_included() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for found in ALL_IMPORTS:
+        if found.own_target and found.own_target != found.module:
+            graph[found.module].add(found.own_target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        cycle = " → ".join(reversed(error.args[1]))
+        pytest.fail(f"{cycle}. Return what the caller should do next, and let the caller do it.")
+
+
+def test_only_the_client_sends_http_requests() -> None:
+    wrong = [
+        f"{found.place} imports {found.target}"
+        for found in ALL_IMPORTS
+        if found.target.partition(".")[0] in HTTP_CLIENTS and found.part != "client"
+    ]
+    assert not wrong, explain(wrong, "Only the client sends requests: give it a method for this.")
+
+
+def test_no_private_part_of_httpx_or_httpcore_is_used() -> None:
+    private = re.compile(r"\b(?:httpx|httpcore)\.(?:\w+\.)*_\w|(?<!self)\._pool\b|_optional_thread_lock")
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)}:{number}: {line.strip()}"
+        for path in paths()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if private.search(line) and path.parent.name == "client"
+    ]
+    assert not wrong, explain(wrong, "A private name may change with any release of the other package.")
+
+
+def test_only_conf_reads_settings_and_environment() -> None:
+    wrong = [
+        f"{found.place} imports {found.target}"
+        for found in ALL_IMPORTS
+        if found.target == "django.conf.settings" and found.module not in READ_SETTINGS
+    ]
+    wrong += [
+        f"{path.relative_to(PACKAGE.parent)} reads os.environ"
+        for path in paths()
+        if re.search(r"\bos\.environ\b|\bgetenv\b", path.read_text(encoding="utf-8"))
+        and module_of(path) not in READ_SETTINGS
+    ]
+    assert not wrong, explain(wrong, "Read it in conf.py, which keeps it until settings change.")
 
 
 def test_the_core_knows_no_django() -> None:
     wrong = [
         f"{found.place} imports {found.target}"
         for found in ALL_IMPORTS
-        if found.target.partition(".")[0] == "django" and found.room in KNOWS_NO_DJANGO
+        if found.target.partition(".")[0] == "django" and found.part in KNOW_NO_DJANGO
     ]
     assert not wrong, explain(wrong, "These modules work without Django: let the caller pass it in.")
 
@@ -234,25 +272,26 @@ def test_no_import_hides_in_a_function() -> None:
 
 
 def may_be_deferred(found: Import) -> bool:
-    if found.room == "apps" and found.function == "ready":
+    if found.part == "apps" and found.function == "ready":
         return True
-    if any(within(found.target, name) for name in OPTIONAL):
+    if any(is_within(found.target, name) for name in OPTIONAL):
         return True
-    if found.room == "pytest_plugin" and within(found.target, "django"):
+    if found.part == "pytest_plugin" and is_within(found.target, "django"):
         return True  # pytest loads it in every project that has the package, with Django or not
-    deferred = {f"{PACKAGE.name}.{name}" for name in DEFERRED.get(found.room, set())}
-    return any(within(found.target, name) for name in deferred)
+    deferred = {f"{PACKAGE.name}.{name}" for name in DEFERRED.get(found.part, set())}
+    return any(is_within(found.target, name) for name in deferred)
 
 
-def within(target: str, name: str) -> bool:
+def is_within(target: str, name: str) -> bool:
     return f"{target}.".startswith(f"{name}.")
 
 
-def test_importing_the_storage_loads_no_heavy_package() -> None:
-    code = "import sys, cf_images.storage; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["storage", "markup", "conf", "accounts"])
+def test_importing_what_pages_use_loads_no_heavy_package(module: str) -> None:
+    code = f"import sys, cf_images.{module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    heavy = {"httpx", "PIL", "huey", "stamina"} & set(loaded.split())
-    assert not heavy, f"import cf_images.storage loads {heavy}: every process of a site would pay for it"
+    heavy = {"httpx", "httpcore", "PIL", "huey", "stamina"} & set(loaded.split())
+    assert not heavy, f"import cf_images.{module} loads {heavy}: every process of a site would pay for it"
 
 
 def test_the_package_itself_is_only_a_docstring() -> None:
@@ -263,9 +302,28 @@ def test_the_package_itself_is_only_a_docstring() -> None:
 
 
 def test_modules_are_named_for_what_they_do() -> None:
-    wrong = [str(path.relative_to(PACKAGE.parent)) for path in modules() if path.stem in COLLECTS_EVERYTHING]
+    wrong = [str(path.relative_to(PACKAGE.parent)) for path in paths() if path.stem in COLLECT_EVERYTHING]
     assert not wrong, explain(wrong, "Such a module collects everything. Name it for the one thing it does.")
 
 
-def explain(wrong: list[str], remedy: str) -> str:
-    return "\n  ".join(["", *wrong]) + f"\n{remedy}"
+def test_the_words_are_those_of_the_field() -> None:
+    banned = re.compile(rf"(?<![\w-])(?:{'|'.join(BANNED_WORDS)})(?![\w-])", re.IGNORECASE)
+    texts = [
+        *PACKAGE.rglob("*.py"),
+        *PACKAGE.rglob("*.html"),
+        *(ROOT / "example_project").rglob("*.py"),
+        *(ROOT / "example_project").rglob("*.html"),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "example_project/README.md")),
+    ]
+    wrong = [
+        f"{path.name}:{number}: {line.strip()}"
+        for path in texts
+        if path.exists()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if banned.search(line)
+    ]
+    assert not wrong, explain(wrong, "CONTRIBUTING.md has the words of this project.")
+
+
+def explain(wrong: list[str], hint: str) -> str:
+    return "\n  ".join(["", *wrong]) + f"\n{hint}"

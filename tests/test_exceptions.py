@@ -1,4 +1,4 @@
-"""The tree of errors: what each of them is besides, what it shows, and that somebody raises it."""
+"""The tree of errors: what else each of them is, what it prints, and that something raises it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_error_stands_in_the_tree_of_the_docstring() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_every_error_is_one_of_ours(error: type[Exception]) -> None:
+def test_every_error_is_a_cloudflare_images_error(error: type[Exception]) -> None:
     assert issubclass(error, CloudflareImagesError)
 
 
@@ -46,7 +46,7 @@ def test_every_error_is_one_of_ours(error: type[Exception]) -> None:
         (RateLimitedError, (CloudflareUnavailableError,)),
     ],
 )
-def test_errors_speak_pythons_language_too(error: type[Exception], parents: tuple[type, ...]) -> None:
+def test_errors_are_also_pythons_own(error: type[Exception], parents: tuple[type, ...]) -> None:
     assert all(issubclass(error, parent) for parent in parents)
 
 
@@ -65,32 +65,34 @@ def test_errors_speak_pythons_language_too(error: type[Exception], parents: tupl
         (RateLimitedError, 502),
     ],
 )
-def test_each_error_knows_what_a_view_should_answer(error: type[CloudflareImagesError], status: int) -> None:
+def test_each_error_has_the_status_of_a_views_response(
+    error: type[CloudflareImagesError], status: int
+) -> None:
     assert error("x").http_status == status
 
 
-def test_an_error_shows_the_evidence() -> None:
+def test_an_error_prints_the_evidence() -> None:
     error = ImageRejectedError("No.", status=400, code=5400, request="POST images/v1")
     assert str(error) == "No. (code 5400, HTTP 400, POST images/v1)"
     assert (error.message, error.status, error.code, error.request) == ("No.", 400, 5400, "POST images/v1")
 
 
 def test_an_error_without_evidence_is_its_message() -> None:
-    assert str(CloudflareUnavailableError("The host is silent.")) == "The host is silent."
+    assert str(CloudflareUnavailableError("No response.")) == "No response."
 
 
-def test_an_error_that_is_also_a_file_error_shows_its_own_message() -> None:
+def test_an_error_that_is_also_a_file_error_prints_its_own_message() -> None:
     assert str(ImageNotFoundError("There is no image.", status=404)) == "There is no image. (HTTP 404)"
     assert str(ImageExistsError("Taken.", code=5409)) == "Taken. (code 5409)"
 
 
 @pytest.mark.parametrize("retry_after", [None, 300.0])
-def test_a_rate_limit_knows_how_long_to_wait(retry_after: float | None) -> None:
+def test_a_rate_limit_has_the_seconds_to_wait(retry_after: float | None) -> None:
     assert RateLimitedError("Slow down.", status=429, retry_after=retry_after).retry_after == retry_after
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_an_error_survives_the_way_to_another_process(error: type[CloudflareImagesError]) -> None:
+def test_an_error_survives_pickling(error: type[CloudflareImagesError]) -> None:
     sent = error("x", status=500, code=5550, request="GET images/v1/a")
     received = pickle.loads(pickle.dumps(sent))
     assert type(received) is error

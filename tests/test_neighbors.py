@@ -1,4 +1,4 @@
-"""The apps that our users combine with us, as real packages: they read, write and delete through the storage.
+"""Real apps that projects combine with this package read, write and delete through the storage.
 
 Thumbnail apps run twice: with their renditions elsewhere, and with their renditions at Cloudflare under
 the names that they look up, where a second view of the page must upload nothing.
@@ -39,7 +39,7 @@ def stored(cloudflare: Any) -> Picture:
 
 @pytest.fixture(params=["renditions_elsewhere", "renditions"])
 def renditions(request: pytest.FixtureRequest, settings: Any, monkeypatch: Any) -> Any:
-    """Where the thumbnail apps keep what they make; each finds it through its own setting."""
+    """The storage of the renditions of thumbnail apps; each finds it through its own setting."""
     alias: str = request.param
     settings.THUMBNAIL_DEFAULT_STORAGE_ALIAS = settings.THUMBNAIL_STORAGE = alias
     settings.IMAGEKIT_DEFAULT_FILE_STORAGE = alias
@@ -67,7 +67,7 @@ def imagekit(row: Picture) -> Any:
 
 
 @pytest.mark.parametrize("make", [easy, sorl, imagekit])
-def test_thumbnail_apps_read_from_us_and_find_what_they_made(
+def test_thumbnail_apps_read_originals_and_find_their_renditions(
     stored: Picture, renditions: Any, cloudflare: Any, make: Callable[[Picture], Any]
 ) -> None:
     first = make(stored)
@@ -81,7 +81,7 @@ def test_thumbnail_apps_read_from_us_and_find_what_they_made(
 
 
 def uploads(cloudflare: Any) -> int:
-    """How many images were uploaded since the beginning of the test."""
+    """Return how many images this test has uploaded."""
     return sum(request.method == "POST" for request in cloudflare.requests)
 
 
@@ -105,14 +105,14 @@ def test_cleanup_deletes_the_image_of_a_deleted_row(
 
 
 class PictureSerializer(serializers.ModelSerializer[Picture]):
-    """As anybody would write it."""
+    """As in any project."""
 
     class Meta:
         model = Picture
         fields = ["file"]
 
 
-def test_a_serializer_stores_an_upload_and_gives_its_address(cloudflare: Any) -> None:
+def test_a_serializer_stores_an_upload_and_returns_its_url(cloudflare: Any) -> None:
     serializer = PictureSerializer(data={"file": ContentFile(JPEG, name="photo.jpg")})
     assert serializer.is_valid(), serializer.errors
     row = serializer.save()

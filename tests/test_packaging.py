@@ -1,4 +1,4 @@
-"""What the build files promise each other: classifiers, tox, extras, and ``dev.py`` on an old Python."""
+"""Build files agree: classifiers, tox, the version, and ``dev.py`` on an old Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tox_environments() -> str:
 
 
 def classified(prefix: str) -> set[str]:
-    """The version numbers of the classifiers that begin with ``prefix``, without the dots."""
+    """Return the version numbers of the classifiers that begin with ``prefix``, without dots."""
     found = (re.fullmatch(rf"{prefix} :: (\d+\.\d+)", line) for line in PROJECT["classifiers"])
     return {match[1].replace(".", "") for match in found if match}
 

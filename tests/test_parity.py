@@ -1,7 +1,7 @@
-"""Is the emulator faithful? The same suite asks it and, with credentials in the environment, Cloudflare.
+"""The emulator behaves like Cloudflare: the same tests run on both.
 
-Set CF_ACCT_ID, CF_IMG_TOKEN and CF_IMG_HASH to those of a real account with an Images subscription to run
-both halves. Everything is stored below a folder of its own and deleted afterwards.
+On Cloudflare itself they need CF_ACCT_ID, CF_IMG_TOKEN and CF_IMG_HASH of an account with an Images
+subscription in the environment. Everything is stored below a folder of its own and deleted afterwards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PNG = picture("PNG", (640, 480))
 
 @dataclass
 class Service:
-    """One of the two, and what the test made there."""
+    """One of the two, and the images that the test stored there."""
 
     client: CloudflareImagesClient
     delivery: str
@@ -41,17 +41,17 @@ class Service:
     made: list[str] = field(default_factory=list)
 
     def new_id(self) -> str:
-        """An ID below a folder of this run."""
+        """Return a new ID below a folder of the tests."""
         self.made.append(f"django-cf-images-parity/{secrets.token_hex(8)}/image.png")
         return self.made[-1]
 
     def upload(self, **options: Any) -> Any:
-        """The picture, under a new ID unless there is one."""
+        """Upload the picture, under a new ID unless one is given."""
         options.setdefault("image_id", self.new_id())
         return self.client.upload(io.BytesIO(PNG), content_type="image/png", **options)
 
     def eventually(self, attempt: Callable[[], Any]) -> Any:
-        """Fresh IDs are "not found" at times on the real service; the emulator has no such excuse."""
+        """Try again for a while at Cloudflare, where fresh IDs are "not found" at times."""
         for pause in (1, 2, 4, 8) if self.is_real else ():
             try:
                 return attempt()
@@ -71,7 +71,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
         yield Service(client, f"{emulator.delivery_url}/{emulator.account_hash}", is_real=False)
         return
     if missing := [name for name in REAL if not os.environ.get(name)]:
-        pytest.skip(f"Cloudflare itself was not asked: no {', '.join(missing)} in the environment")
+        pytest.skip(f"Cloudflare itself is not tested: no {', '.join(missing)} in the environment")
     account_id, token, account_hash = (os.environ[name] for name in REAL)
     client = CloudflareImagesClient(account_id, token)
     service = Service(client, f"https://imagedelivery.net/{account_hash}", is_real=True)
@@ -84,10 +84,10 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
 
 
 def test_an_upload_comes_back_as_it_was_sent(service: Service) -> None:
-    image = service.upload(metadata={"key": "value", "nested": {"n": 1}}, creator="somebody")
+    image = service.upload(metadata={"key": "value", "nested": {"n": 1}}, creator="jane")
     assert image.id == service.made[0]
     assert image.metadata == {"key": "value", "nested": {"n": 1}}
-    assert image.creator == "somebody"
+    assert image.creator == "jane"
     assert image.filename == "image.png"
     assert image.uploaded_at is not None
     assert not image.draft
@@ -129,7 +129,7 @@ def test_a_deleted_image_is_not_found(service: Service) -> None:
     service.eventually(is_gone)
 
 
-def test_deleting_what_never_was_is_not_found(service: Service) -> None:
+def test_deleting_an_unknown_image_is_not_found(service: Service) -> None:
     with pytest.raises(ImageNotFoundError):
         service.client.delete(service.new_id())
 
@@ -140,7 +140,7 @@ def test_metadata_are_replaced_as_a_whole(service: Service) -> None:
     assert changed.metadata == {"new": 2}
 
 
-def test_an_own_id_cannot_be_private(service: Service) -> None:
+def test_a_private_image_cannot_have_a_custom_id(service: Service) -> None:
     with pytest.raises(ImageRejectedError):
         service.upload(require_signed_urls=True)
 
@@ -153,7 +153,7 @@ def test_what_is_no_image_is_refused(service: Service, body: bytes, content_type
         service.client.upload(io.BytesIO(body), image_id=service.new_id(), content_type=content_type)
 
 
-def test_an_id_shaped_like_a_uuid_is_refused(service: Service) -> None:
+def test_a_uuid_as_a_custom_id_is_refused(service: Service) -> None:
     service.made.append("083eb7b2-5392-4565-b69e-aff66acddd00")
     with pytest.raises(CloudflareImagesError):
         service.upload(image_id=service.made[-1])
@@ -215,7 +215,7 @@ def test_a_variant_name_with_a_hyphen_is_refused(service: Service) -> None:
     assert caught.value.code == 5400
 
 
-def test_a_variant_lives_and_dies(service: Service) -> None:
+def test_a_variant_is_created_changed_and_deleted(service: Service) -> None:
     name = f"parity{secrets.token_hex(4)}"
     options = {"fit": "cover", "width": 10, "height": 20, "metadata": "none"}
     created = service.client.create_variant(name, options=options)
@@ -235,21 +235,21 @@ def test_statistics_count_images(service: Service) -> None:
 
 
 def test_a_wrong_token_is_refused(service: Service) -> None:
-    stranger = CloudflareImagesClient(
+    other = CloudflareImagesClient(
         service.client._account_id, "not-a-token-of-this-account", api_url=service.client._api_url
     )
     with pytest.raises(CredentialsRefusedError):
-        stranger.stats()
+        other.stats()
 
 
 def test_delivery_negotiates_the_format(service: Service) -> None:
     image = service.upload()
 
     def is_delivered() -> None:
-        answer = httpx.get(f"{service.delivery}/{image.id}/public", headers={"Accept": "image/webp"})
-        assert answer.status_code == 200
-        assert answer.headers["content-type"] == "image/webp"
-        assert answer.headers["x-content-type-options"] == "nosniff"
+        response = httpx.get(f"{service.delivery}/{image.id}/public", headers={"Accept": "image/webp"})
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "image/webp"
+        assert response.headers["x-content-type-options"] == "nosniff"
 
     service.eventually(is_delivered)
 

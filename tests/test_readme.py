@@ -1,4 +1,4 @@
-"""The README is the manual: its code runs, and what it names exists."""
+"""The README is the manual: its code runs, and what it names exists. So does what CONTRIBUTING.md names."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from django.core.management import get_commands
 
 from cf_images import conf, exceptions
 from tests.pictures import picture
+from tests.test_architecture import LAYERS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(conf.__file__).parent  # where it is installed
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+PLACES = CONTRIBUTING.partition("| look in |")[2].partition("\n\n")[0]  # the table of what belongs where
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 PYTHON = [block for language, block in BLOCKS if language == "python"]
 
@@ -66,14 +69,14 @@ print(Path("people/migrations/0001_initial.py").read_text())
 
 
 def block(beginning: str) -> str:
-    """The one Python block that begins so."""
+    """Return the Python block that begins with this text; there must be exactly one."""
     (found,) = [text for text in PYTHON if text.startswith(beginning)]
     return found
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What a project made of nothing but the README's first screen prints, with ENV_NAME=dev."""
+    """Run a project that consists of the README's first screen, with ENV_NAME=dev; return its output."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "people/migrations").mkdir(parents=True)
     (folder / "people/migrations/__init__.py").touch()
@@ -170,7 +173,7 @@ def test_every_flat_name_is_in_the_readme() -> None:
         assert all(f"`{name}`" in README for name in option.names)
 
 
-def test_every_check_is_in_the_readme_and_the_other_way_round() -> None:
+def test_the_checks_in_the_readme_are_those_of_the_code() -> None:
     sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     described = set(re.findall(r"`(cf_images\.[EWI]\d{3})`", README))
     assert described == set(re.findall(r'"(cf_images\.[EWI]\d{3})"', sources))
@@ -196,3 +199,32 @@ def test_every_command_exists() -> None:
 def test_the_two_commands_are_those_of_dev_py() -> None:
     known = set(re.findall(r"^    python3 dev\.py (\w+)", (ROOT / "dev.py").read_text(), re.M))
     assert set(re.findall(r"python3 dev\.py (\w+)", README)) <= known
+
+
+def test_every_option_of_a_command_in_the_readme_exists() -> None:
+    sources = "".join(path.read_text() for path in (PACKAGE / "management/subcommands").glob("*.py"))
+    in_blocks = re.findall(r"^python manage\.py cf_images (.*?)(?:#|$)", README, re.M)
+    in_prose = re.findall(r"`(?:python manage\.py cf_images (.*?)|(--.*?))`", README)
+    named = set(re.findall(r"--[a-z-]+", " ".join([*in_blocks, *("".join(found) for found in in_prose)])))
+    assert {"--apply", "--loop", "--max-age", "--reveal"} <= named
+    for option in named - {"--data", "--allow-host", "--host"}:  # the emulator's
+        assert f'"{option}"' in sources, option
+
+
+def test_every_path_in_contributing_exists() -> None:
+    paths = re.findall(r"`((?:\w+/)+(?:\w+\.py)?|\w+\.py)`", PLACES)
+    assert len(paths) > 30
+    for path in paths:
+        assert (PACKAGE / path).exists(), path
+
+
+def test_every_part_of_the_package_has_a_place_in_contributing() -> None:
+    for part in {part for parts in LAYERS for part in parts} - {"exceptions", "tasks", "apps"}:
+        assert re.search(rf"`{part}(?:/|\.py)", PLACES), part
+
+
+def test_the_layers_in_contributing_are_those_of_the_tests() -> None:
+    lines = re.findall(
+        r"^\d+\. (.*)$", CONTRIBUTING.partition("earlier layer")[2].partition("\n## ")[0], re.M
+    )
+    assert [tuple(re.findall(r"`(\w+)`", line)) for line in lines] == list(LAYERS)
