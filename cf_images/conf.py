@@ -10,10 +10,12 @@ never kept, so that every use reports it. Code that changes the environment of a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -40,14 +42,43 @@ class Option:
     names: tuple[str, ...] = ()
     secret: bool = False
     problem: Callable[[Any], str] | None = None
+    can_be_none: bool = False  # None is a value, and does not mean "not given"
+
+
+def _url_problem(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname and (parts.port is None or parts.port))
+    except ValueError:
+        has_host = False
+    if not has_host or parts.scheme not in ("http", "https") or not url.isprintable() or " " in url:
+        return "it is not a URL such as https://images.example.com"
+    return ""
 
 
 def _api_url_problem(url: str) -> str:
     # With the account ID it identifies the account in a column of 255 characters.
-    return "it has more than 200 characters" if len(url) > 200 else ""
+    return _url_problem(url) or ("it has more than 200 characters" if len(url) > 200 else "")
+
+
+def _delivery_url_problem(url: str) -> str:
+    return url_template_problem(url) or _url_problem(url)
+
+
+def _variant_problem(variant: str) -> str:
+    try:
+        grammar.clean_variant(variant)
+    except InvalidVariantError as error:
+        return error.message.rstrip(".")
+    return ""
 
 
 MAX_SITE_LENGTH = 64  # characters; it takes part of the 1,024 bytes that an image's metadata may have
+
+
+def _rate_problem(rate: Any) -> str:
+    is_right = len(rate) == 2 and all(isinstance(part, int | float) and part > 0 for part in rate)
+    return "" if is_right else "give requests and seconds, such as (1200, 300), or None"
 
 
 def _site_problem(site: str) -> str:
@@ -60,8 +91,8 @@ STORAGE_OPTIONS: Mapping[str, Option] = {
     "api_token": Option(names=("CF_IMG_TOKEN", "CF_API_TOKEN"), secret=True),
     "account_hash": Option(names=("CF_IMG_HASH",)),
     "api_url": Option(default="https://api.cloudflare.com/client/v4", problem=_api_url_problem),
-    "delivery_url": Option(default="https://imagedelivery.net", problem=url_template_problem),
-    "variant": Option(default="public"),
+    "delivery_url": Option(default="https://imagedelivery.net", problem=_delivery_url_problem),
+    "variant": Option(default="public", problem=_variant_problem),
     "background": Option(default=False, types=(bool,)),
     "require_signed_urls": Option(default=False, types=(bool,)),
     "signing_keys": Option(types=(str, list, tuple), names=("CF_IMG_SIGNING_KEYS",), secret=True),
@@ -90,6 +121,9 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
     "UPLOAD_URL_SCHEMES": Option(default=("https",), types=(list, tuple, set, frozenset)),
     "UPLOAD_URL_CREDENTIALS": Option(default=False, types=(bool,)),
     "UPLOAD_URL_LOCAL_HOSTS": Option(default=(), types=(list, tuple, set, frozenset)),
+    # Requests and seconds: the limit that Cloudflare documents for all tokens of a user ("API rate limits").
+    # None: no limit is known, and the pace follows Cloudflare's responses.
+    "API_RATE": Option(default=(1200, 300), types=(list, tuple), problem=_rate_problem, can_be_none=True),
     # Who is notified of background uploads: "huey", "none" or a dotted path. None: huey where djhuey is
     # installed.
     "QUEUE": Option(),
@@ -246,8 +280,11 @@ def setting(name: str) -> Any:
     except KeyError:
         pass
     declared = PACKAGE_OPTIONS[name]
-    value = _cf_images().get(name)
-    if value is None or value == "":
+    given = _cf_images()
+    value = given.get(name)
+    if value is None and declared.can_be_none and name in given:
+        pass
+    elif value is None or value == "":
         value = declared.default
     elif problem := _problem(value, declared, f'CF_IMAGES["{name}"]'):
         raise ImproperlyConfigured(problem)
@@ -413,10 +450,14 @@ def _problem(value: Any, declared: Option, place: str) -> str:
     if isinstance(value, int | float) and float in declared.types and not value > 0:
         return f"{place} is {value}; it must be above 0."
     if declared.problem and (problem := declared.problem(value)):
-        return f"{place} cannot be {value!r}: {problem}."
+        return f"{place} cannot be {_without_password(value)!r}: {problem}."
     if isinstance(value, list | tuple) and declared.secret:
         return next(filter(None, (_secret_problem(part, place) for part in value)), "")
     return _secret_problem(value, place) if isinstance(value, str) and declared.names else ""
+
+
+def _without_password(value: Any) -> Any:
+    return re.sub(r"//[^/?#]*@", "//…@", value) if isinstance(value, str) else value
 
 
 def _secret_problem(value: Any, place: str) -> str:

@@ -5,11 +5,35 @@ The row is the source of truth about an upload. How rows change is described in 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 MAX_NAME_LENGTH = 255  # what every database can keep unique
 MAX_ERROR_LENGTH = 200
+
+
+if TYPE_CHECKING:
+    _CharField = models.CharField[str, str]
+else:
+    _CharField = models.CharField
+
+
+class ExactCharField(_CharField):
+    """A text that is compared byte by byte: an identifier.
+
+    The default collations of MySQL and MariaDB take ``JANE.png`` and ``jané.png`` for ``jane.png``, and
+    ignore spaces at the end.
+    """
+
+    def db_parameters(self, connection: Any) -> Any:
+        """Return Django's parameters, with a binary collation where the default one is not."""
+        parameters: dict[str, Any] = {**super().db_parameters(connection)}
+        if connection.vendor == "mysql":
+            is_mariadb = connection.mysql_is_mariadb
+            parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+        return parameters
 
 
 class State(models.TextChoices):
@@ -22,19 +46,19 @@ class State(models.TextChoices):
 
 
 UNCONFIRMED = (State.PENDING, State.REJECTED)  # this site serves the image
-TO_PROCESS = (State.PENDING, State.DELETING)  # a worker has something to do
 
 
 class Upload(models.Model):
     """One image between ``save()`` and Cloudflare; ``name`` is what the field stores."""
 
-    name = models.CharField(max_length=MAX_NAME_LENGTH, unique=True)
-    storage = models.CharField(max_length=100)  # the alias in STORAGES
-    remote_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)  # Cloudflare's image ID
+    name = ExactCharField(max_length=MAX_NAME_LENGTH, unique=True)
+    storage = ExactCharField(max_length=100)  # the alias in STORAGES
+    account = ExactCharField(max_length=255, blank=True)  # accounts.Account.key; empty: local files
+    remote_id = ExactCharField(max_length=MAX_NAME_LENGTH, blank=True)  # Cloudflare's image ID
     require_signed_urls = models.BooleanField(default=False)
     creator = models.CharField(max_length=1024, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    token = models.CharField(max_length=32)  # in the metadata; it identifies this upload at Cloudflare
+    token = ExactCharField(max_length=32)  # in the metadata; it identifies this upload at Cloudflare
 
     source_url = models.TextField(blank=True)  # empty: the bytes are in Chunk
     filename = models.CharField(max_length=255, blank=True)
@@ -44,15 +68,12 @@ class Upload(models.Model):
     height = models.PositiveIntegerField(null=True, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)
 
-    upload_url = models.TextField(blank=True)  # reserved for a private image; whoever has it may upload
-    upload_url_expires_at = models.DateTimeField(null=True, blank=True)
-
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0)  # claims so far
     unknown_errors = models.PositiveIntegerField(default=0)  # of kinds that are not known to be final
-    next_attempt_at = models.DateTimeField()
-    lease = models.CharField(max_length=32, blank=True)  # of the worker that has claimed it
-    leased_until = models.DateTimeField(null=True, blank=True)
+    # When a worker may claim it; while one has it, when its lease ends; empty: nothing is left to do.
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    lease = ExactCharField(max_length=32, blank=True)  # of the worker that has claimed it
     missing_at = models.DateTimeField(
         null=True, blank=True
     )  # Cloudflare first responded to a DELETE with 404
@@ -67,7 +88,12 @@ class Upload(models.Model):
             ("retry_upload", "Can retry rejected uploads"),
             ("delete_image", "Can delete images here and at Cloudflare"),
         ]
-        indexes = [models.Index(fields=["state", "next_attempt_at"], name="cf_images_upload_due")]
+        indexes = [
+            # For workers.
+            models.Index(fields=["account", "next_attempt_at"], name="cf_images_upload_due"),
+            # For url() and people.
+            models.Index(fields=["state", "created_at"], name="cf_images_upload_state"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -99,7 +125,7 @@ class Rendition(models.Model):
     """
 
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="renditions")
-    key = models.CharField(max_length=32)  # a hash of the options and of the accepted formats
+    key = ExactCharField(max_length=32)  # a hash of the options and of the accepted formats
     content_type = models.CharField(max_length=50, blank=True)
     data = models.BinaryField(blank=True)
 
@@ -113,13 +139,69 @@ class Rendition(models.Model):
         return f"{self.upload_id} [{self.key}]"
 
 
+class AccountPace(models.Model):
+    """The pace of background requests to an account; shared by all workers."""
+
+    account_key = ExactCharField(max_length=255, primary_key=True)  # accounts.Account.key
+    next_slot_at = models.DateTimeField(null=True, blank=True)  # when the next request may be sent
+    limit = models.FloatField(null=True, blank=True)  # requests a second that were allowed at limited_at
+    limited_at = models.DateTimeField(null=True, blank=True)
+    # When the last pause ends, and how many in succession were followed by another at once.
+    resumes_at = models.DateTimeField(null=True, blank=True)
+    strikes = models.PositiveIntegerField(default=0)
+    # What passed: in the last second with requests, and the most of a second, which fades.
+    second = models.BigIntegerField(default=0)
+    count = models.FloatField(default=0)
+    peak = models.FloatField(default=0)
+
+    class Meta:
+        app_label = "cf_images"
+
+    def __str__(self) -> str:
+        return f"{self.account_key}: {f'{self.limit:g} a second' if self.limit else 'as configured'}"
+
+
+class QueueState(models.Model):
+    """The messages that were sent to the queue and that no worker has received; one row."""
+
+    outstanding = models.PositiveIntegerField(default=0)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    wake_at = models.DateTimeField(
+        null=True, blank=True
+    )  # of the message that is scheduled for a later moment
+
+    class Meta:
+        app_label = "cf_images"
+
+    def __str__(self) -> str:
+        return f"{self.outstanding} outstanding"
+
+
+class Worker(models.Model):
+    """A process that works on uploads, as it was last seen."""
+
+    name = ExactCharField(max_length=200, primary_key=True)  # host and process ID
+    threads = models.PositiveIntegerField(default=1)
+    seen_at = models.DateTimeField()
+    worked_at = models.DateTimeField(null=True, blank=True)  # when it last tried a row, or found none
+
+    class Meta:
+        app_label = "cf_images"
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class CircuitBreaker(models.Model):
     """Whether requests to an account are paused; shared by all workers."""
 
-    account_key = models.CharField(max_length=255, primary_key=True)  # accounts.Account.key
+    account_key = ExactCharField(max_length=255, primary_key=True)  # accounts.Account.key
     paused_until = models.DateTimeField(null=True, blank=True)  # then one probe; empty: not paused
     reason = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True)
     failures = models.PositiveIntegerField(default=0)  # unclear responses in a row
+    paused_since = models.DateTimeField(null=True, blank=True)  # the beginning of the outage
+    logged_since = models.DateTimeField(null=True, blank=True)  # the last outage that a WARNING told of
+    token_digest = ExactCharField(max_length=64, blank=True)  # of the token that was refused
 
     class Meta:
         app_label = "cf_images"

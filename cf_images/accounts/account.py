@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
 
 from cf_images import conf
 from cf_images.accounts import signing_keys
@@ -15,6 +18,7 @@ from cf_images.variants import FlexibleVariant, grammar
 
 if TYPE_CHECKING:
     from cf_images.client import CloudflareImagesClient
+    from cf_images.client.retry import Pace
 
 _MAX_VARIANTS = 1000  # a project has a few dozen; more come from visitors, and are not kept
 
@@ -63,10 +67,35 @@ class Account:
         Without an account ID it is the alias: requests fail with the right message, and pause no other
         account.
         """
-        account_id = self.options.account_id or self.alias or "unknown"
+        return self._key_of(self.options.account_id or self.alias or "unknown")
+
+    @property
+    def key_without_id(self) -> str:
+        """The ``key`` that rows get while the account ID is missing."""
+        return self._key_of(self.alias or "unknown")
+
+    @property
+    def token_digest(self) -> str:
+        """A digest that tells one API token from another, and does not tell the token.
+
+        One that cannot be used counts as none; requests fail with the right message.
+        """
+        try:
+            token = self.options.api_token or ""
+        except ImproperlyConfigured:
+            token = ""
+        return hmac.digest(token.encode(), self.key.encode(), "sha256").hex()
+
+    def _key_of(self, account_id: str) -> str:
         return f"{self.options.api_url.rstrip('/')}/accounts/{account_id}"[:255]
 
-    def client(self, *, retry: bool = True, max_timeout: float = math.inf) -> CloudflareImagesClient:
+    def client(
+        self,
+        *,
+        retry: bool = True,
+        max_timeout: float = math.inf,
+        pace: Pace | None = None,
+    ) -> CloudflareImagesClient:
         """Return a client with the account's credentials; the connections belong to the process.
 
         Without ``retry`` each request is sent once. ``max_timeout`` limits the option ``timeout``, in
@@ -81,6 +110,7 @@ class Account:
             api_url=options.api_url,
             timeout=min(options.timeout, max_timeout),
             retry=retry,
+            pace=pace,
         )
 
     # Signing keys

@@ -13,8 +13,9 @@ harmless, and every unclear response is resolved by asking Cloudflare (``confirm
 outside of the image is retried without end; a rejected image keeps its bytes until a person decides.
 """
 
+from cf_images.background import heartbeat, queue_state
 from cf_images.background.enqueue import delete, enqueue_file, enqueue_url, upload_from_file, upload_from_url
-from cf_images.background.maintenance import prune, retry
+from cf_images.background.maintenance import prune, resume, retry
 from cf_images.background.pending import is_assumed_pending, is_pending
 from cf_images.background.queue_notifier import is_inline, notify
 from cf_images.background.reporting import PausedAccount, Status, status
@@ -24,6 +25,7 @@ from cf_images.background.rows import (
     find,
     has_row,
     is_deleting,
+    known_remote_id,
     open_pending,
     pending_names,
     pending_size,
@@ -43,12 +45,14 @@ __all__ = [
     "is_assumed_pending",
     "is_deleting",
     "is_pending",
+    "known_remote_id",
     "open_pending",
     "pending_names",
     "pending_size",
     "process",
     "prune",
     "remote_id",
+    "resume",
     "retry",
     "status",
     "upload_from_file",
@@ -57,13 +61,17 @@ __all__ = [
 
 
 def process(hint: int | None = None) -> int:
-    """Process the row ``hint`` if it is due, then others: up to ten rows or five seconds. Return their
-    number.
+    """Process the row ``hint`` if it is due, then others, for five seconds. Return their number.
 
     A queue other than huey calls this in its worker. Notifies the queue again when more is due.
     """
     from cf_images.background import worker  # httpx, only where something is sent
 
+    heartbeat.worked()
+    heartbeat.touch()
+    queue_state.received()
+    if not is_inline() and worker.has_work_for_others():
+        notify()
     done = worker.process(hint)
     if done.more_due and not is_inline():
         notify()

@@ -1,24 +1,25 @@
 """One circuit breaker per account, shared by all workers: it opens when Cloudflare refuses or does not
 respond.
 
-Closed, it costs one query a row. Open, the account is paused until a moment; then one worker at a time sends
-a probe, whose result closes the breaker or pauses the account again.
+Closed, it costs one query a run. Open, the account is paused until a moment. After a rate limit, all
+workers go on then; after anything else a single one sends a probe, whose result closes the breaker or
+pauses the account again.
 """
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from cf_images.background import timing
+from cf_images.background import outages, timing
 from cf_images.background.rows import breakers
 from cf_images.models import MAX_ERROR_LENGTH, CircuitBreaker
 
-logger = logging.getLogger("cf_images.background")
+RATE_LIMITED = "Cloudflare asks to wait: too many requests"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,57 +27,83 @@ class Admission:
     """The right to send requests to an account; a ``probe`` finds out whether the breaker can close."""
 
     account_key: str
+    token_digest: str = ""
     probe: bool = False
 
 
-def paused_accounts() -> set[str]:
-    """Return the keys of accounts whose rows need not be looked at now."""
+def pauses(token_digests: Mapping[str, str]) -> dict[str, datetime]:
+    """Return the accounts that are paused now, and until when.
+
+    Not those whose token was refused and is another one by now: ``token_digests`` has it by account.
+    """
     now = timezone.now()
     paused = breakers().filter(paused_until__gt=now, paused_until__lte=now + timing.BREAKER_MAX_RETRY_AFTER)
-    return set(paused.values_list("account_key", flat=True))
+    return {
+        breaker.account_key: breaker.paused_until
+        for breaker in paused
+        if breaker.paused_until and not _has_another(breaker, token_digests.get(breaker.account_key))
+    }
 
 
-def admit(account_key: str) -> Admission | None:
+def admit(account_key: str, token_digest: str = "") -> Admission | None:
     """Admit a worker; when the pause is over, a single one. ``None`` while the account is paused."""
+    admission = Admission(account_key=account_key, token_digest=token_digest)
     breaker = breakers().filter(pk=account_key).first()
     if breaker is None or breaker.paused_until is None:  # also where there is no account: local files
-        return Admission(account_key=account_key)
+        return admission
+    if _has_another(breaker, token_digest):
+        resume([account_key])
+        return admission
     now = timezone.now()
     if now < breaker.paused_until <= now + timing.BREAKER_MAX_RETRY_AFTER:  # later: the clock was set back
         return None
-    # A probe without a result (its worker was killed) must not pause the account for good.
     unchanged = breakers().filter(pk=account_key, paused_until=breaker.paused_until)
+    if breaker.reason == RATE_LIMITED:
+        outages.ended(unchanged)
+        unchanged.update(paused_until=None, reason="", failures=0)
+        return admission
+    # A probe without a result (its worker was killed) must not pause the account for good.
     if not unchanged.update(paused_until=now + timing.LEASE):
         return None
-    return Admission(account_key=account_key, probe=True)
+    return Admission(account_key=account_key, token_digest=token_digest, probe=True)
+
+
+def resume(account_keys: Iterable[str]) -> int:
+    """Close the breakers of these accounts; return how many were open."""
+    account_keys = list(account_keys)
+    for account_key in account_keys:
+        outages.ended(breakers().filter(pk=account_key))
+    open_breakers = breakers().filter(pk__in=account_keys).exclude(paused_until=None)
+    return open_breakers.update(paused_until=None, failures=0, reason="", token_digest="")
 
 
 def responded(admission: Admission) -> None:
     """Cloudflare has responded, whatever it said. Only a probe closes the breaker: others were admitted
     before.
     """
-    breaker = breakers().filter(pk=admission.account_key)
     if admission.probe:
-        breaker.update(paused_until=None, failures=0, reason="")
-    elif breaker.filter(failures__gt=0).exists():
+        resume([admission.account_key])
+        return
+    breaker = breakers().filter(pk=admission.account_key, failures__gt=0)
+    if breaker.exists():
         breaker.filter(paused_until=None).update(failures=0)
 
 
-def rate_limited(admission: Admission, *, retry_after: float | None) -> None:
-    """Cloudflare asks for a pause of ``retry_after`` seconds."""
+def rate_limited(admission: Admission, *, retry_after: float | None) -> timedelta:
+    """Cloudflare asks for a pause of ``retry_after`` seconds; return how long it is."""
     wait = timing.BREAKER_RATE_LIMITED if retry_after is None else timedelta(seconds=retry_after)
     wait = max(timing.BREAKER_MIN_RETRY_AFTER, min(wait, timing.BREAKER_MAX_RETRY_AFTER))
-    _pause(admission, wait, "Cloudflare asks to wait: too many requests")
+    _pause(admission, wait, RATE_LIMITED)
+    return wait
 
 
 def credentials_refused(admission: Admission, reason: str) -> None:
-    """Cloudflare refuses the credentials; the images are not at fault."""
-    if _pause(admission, timing.BREAKER_CREDENTIALS, reason):
-        logger.error("Cloudflare refuses this site; images stay pending until that is fixed. %s", reason)
+    """Cloudflare refuses the credentials; the images are not at fault. Another token resumes at once."""
+    _pause(admission, timing.BREAKER_CREDENTIALS, reason, token_digest=admission.token_digest, refused=True)
 
 
 def failed(admission: Admission, reason: str) -> None:
-    """No response, or an unclear one: five in a row pause the account, each failed probe for longer."""
+    """No response, or an unclear one: several in a row pause the account, each failed probe for longer."""
     breaker = _row(admission)
     if not admission.probe and not breaker.filter(paused_until=None).exists():
         return  # admitted before the breaker opened, which it need not do again
@@ -87,13 +114,22 @@ def failed(admission: Admission, reason: str) -> None:
         _pause(admission, min(doubled, timing.BREAKER_MAX_UNCLEAR), reason)
 
 
-def _pause(admission: Admission, wait: timedelta, reason: str) -> bool:
-    """Pause the account; return whether it was not paused before, or for another reason."""
+def _has_another(breaker: CircuitBreaker, token_digest: str | None) -> bool:
+    """Return whether the token that was refused is another one than that of ``token_digest``."""
+    return bool(breaker.token_digest and token_digest) and breaker.token_digest != token_digest
+
+
+def _pause(
+    admission: Admission, wait: timedelta, reason: str, *, token_digest: str = "", refused: bool = False
+) -> None:
     breaker = _row(admission)
     reason = reason[:MAX_ERROR_LENGTH]
-    changed = breaker.exclude(reason=reason).update(reason=reason)
-    breaker.update(paused_until=timezone.now() + wait)
-    return bool(changed)
+    # In the same UPDATE as the reason, so that one worker logs it: a person has to correct the credentials.
+    log_anew = {"logged_since": None} if refused else {}
+    breaker.exclude(reason=reason).update(reason=reason, **log_anew)
+    paused_until = timezone.now() + wait
+    breaker.update(paused_until=paused_until, token_digest=token_digest)
+    outages.goes_on(breaker, paused_until, reason, refused=refused)
 
 
 def _row(admission: Admission) -> QuerySet[CircuitBreaker]:

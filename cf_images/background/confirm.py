@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cf_images.background import timing
 from cf_images.background.leases import Claim
 from cf_images.client import CloudflareImagesClient, Image
 from cf_images.exceptions import (
@@ -13,7 +14,7 @@ from cf_images.exceptions import (
     RateLimitedError,
 )
 from cf_images.images import metadata
-from cf_images.models import Upload
+from cf_images.models import MAX_NAME_LENGTH, Upload
 
 
 def is_same(image: Image, upload: Upload) -> bool:
@@ -48,9 +49,14 @@ def confirm(claim: Claim, client: CloudflareImagesClient) -> Image | None:
 
 def find_by_token(claim: Claim, client: CloudflareImagesClient) -> Image | None:
     """Return the upload's image among all of the account, where its ID is not known."""
-    claim.renew()
+    claim.renew(at_least=timing.FETCHED_BY_CLOUDFLARE)
     images = client.list_images(per_page=10, meta={f"{metadata.KEY}.token": claim.upload.token})
-    return next((image for image in images if is_same(image, claim.upload)), None)
+    return next((image for image in images if is_same(image, claim.upload) and _fits(image.id)), None)
+
+
+def _fits(image_id: str) -> bool:
+    """Return whether every database can hold the ID."""
+    return len(image_id) <= MAX_NAME_LENGTH and image_id.isprintable()
 
 
 def is_unreadable_success(error: CloudflareUnavailableError) -> bool:

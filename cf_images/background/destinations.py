@@ -1,63 +1,138 @@
-"""Where rows can be processed now: the storages in ``STORAGES``, and their accounts.
+"""Where rows can be processed now: the accounts of the storages in ``STORAGES``, and local storages.
 
-A row whose storage is not in the settings any more, or is misconfigured, stays; nothing is lost.
+A row belongs to an account. One whose account is not that of a storage here (other credentials, another
+site on the same database), or whose local storage is not in the settings any more, is left alone; nothing
+is lost.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import InvalidStorageError, Storage, storages
+from django.db.models import QuerySet
 
 from cf_images import conf
 from cf_images.accounts import Account, find_account
-from cf_images.background.rows import unfinished
+from cf_images.background.rows import unfinished, uploads
+from cf_images.models import Upload
 
 logger = logging.getLogger("cf_images.background")
 
+LOCAL = ""  # the account of rows whose files stay on this machine
+
+_MAX_OTHERS = 1000  # rows of another account that are read to learn their storages
+
 _reported: set[str] = set()
+_adopted: int | None = None  # the generation of settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A storage that rows name; without an ``account`` its files stay on this machine."""
+    """An account, with the accounts of the aliases that use it; or all local ``storages`` by alias."""
 
-    alias: str
-    storage: Storage
-    account: Account | None
+    account_key: str
+    accounts: Mapping[str, Account]
+    storages: Mapping[str, Storage]
 
     @property
-    def account_key(self) -> str:
-        """The key of its circuit breaker."""
-        return self.account.key if self.account else ""
+    def token_digest(self) -> str:
+        """A digest of the tokens that a worker uses, mostly one; empty for local files."""
+        digests = sorted({account.token_digest for account in self.accounts.values()})
+        return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
+
+    def account_for(self, alias: str) -> Account:
+        """Return the account of an alias; if the alias has gone, of another one with the same account."""
+        return self.accounts.get(alias) or next(iter(self.accounts.values()))
+
+    def rows(self) -> QuerySet[Upload]:
+        """Return the unfinished rows that can be processed here."""
+        rows = unfinished().filter(account=self.account_key)
+        return rows.filter(storage__in=list(self.storages)) if self.account_key == LOCAL else rows
 
 
-def destinations() -> dict[str, Destination]:
-    """Return all usable storages by alias; one that is not, while rows name it, is logged once per
-    process.
-    """
-    found = {}
+def destinations() -> list[Destination]:
+    """Return all accounts and local storages that can be used."""
+    _adopt_rows()
+    return _usable()[0]
+
+
+@conf.cached
+def _usable() -> tuple[list[Destination], dict[str, str]]:
+    accounts: dict[str, dict[str, Account]] = {}
+    local: dict[str, Storage] = {}
+    problems: dict[str, str] = {}
     for alias in conf.storage_declarations():
         try:
-            destination = Destination(alias=alias, storage=storages[alias], account=find_account(alias))
-            destination.account_key  # noqa: B018  # raises for wrong settings
-            found[alias] = destination
+            storage, account = storages[alias], find_account(alias)
+            if account is None:
+                local[alias] = storage
+            else:
+                accounts.setdefault(account.key, {})[alias] = account
         except (InvalidStorageError, ImproperlyConfigured) as error:
-            if unfinished().filter(storage=alias).exists():  # static files, for example, have no rows
-                report(alias, str(error))
-    return found
+            problems[alias] = str(error)
+    found = [Destination(account_key=key, accounts=members, storages={}) for key, members in accounts.items()]
+    return [*found, Destination(account_key=LOCAL, accounts={}, storages=local)], problems
 
 
-def unknown_storages() -> list[str]:
-    """Return the aliases that unfinished rows name and that cannot be used."""
-    named = unfinished().values_list("storage", flat=True).distinct()
-    return sorted(set(named) - destinations().keys())
+def _adopt_rows(*, again: bool = False) -> None:
+    """Give rows that were made without an account ID their account: at the start of a process, after each
+    change of settings, and in each sweep, since the process that lacks the ID may be another one.
+    """
+    global _adopted
+    if _adopted == conf.generation() and not again:
+        return
+    for destination in _usable()[0]:
+        for account in destination.accounts.values():
+            if account.key != account.key_without_id:
+                unfinished().filter(account=account.key_without_id).update(account=account.key)
+    _adopted = conf.generation()
+
+
+def unprocessable() -> list[tuple[str, str]]:
+    """Return storage and account of unfinished rows that cannot be processed here, each pair once.
+
+    Each account costs a query or two, however many rows there are.
+    """
+    mine = {found.account_key: found for found in destinations()}
+    others: set[tuple[str, str]] = set()
+    for account_key in _account_keys():
+        rows = unfinished().filter(account=account_key)
+        if account_key == LOCAL:
+            rows = rows.exclude(storage__in=list(mine[LOCAL].storages))
+        elif account_key in mine:
+            continue
+        others.update(rows.values_list("storage", "account")[:_MAX_OTHERS])
+    return sorted(others)
+
+
+def _account_keys() -> Iterator[str]:
+    """Yield the account of all rows, each once; the index is entered anew for each, not read as a whole."""
+    keys = uploads().order_by("account").values_list("account", flat=True)
+    key: str | None = LOCAL  # the first in any order
+    while key is not None:
+        yield key
+        key = keys.filter(account__gt=key).first()
+
+
+def report_unprocessable() -> None:
+    """Log rows that stay pending since no storage here can process them, once per process and storage."""
+    _adopt_rows(again=True)
+    problems = _usable()[1]
+    for alias, account_key in unprocessable():
+        if alias not in conf.storage_declarations():
+            report(alias, "it is not in STORAGES")
+        else:
+            other = f"their account is {account_key}, which is not that of STORAGES[{alias!r}] here"
+            report(alias, problems.get(alias, other))
 
 
 def report(alias: str, problem: str) -> None:
     """Log one line per alias, not one per image."""
     if alias not in _reported:
         _reported.add(alias)
-        logger.error("Images are pending for the storage %r, which cannot be used: %s", alias, problem)
+        logger.error("Images are pending for the storage %r and cannot be processed here: %s", alias, problem)

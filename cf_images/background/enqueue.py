@@ -20,12 +20,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Value, When
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
 from cf_images import conf, images
-from cf_images.accounts import Account, AccountStorage
+from cf_images.accounts import Account, AccountStorage, find_account
 from cf_images.background import chunks, timing
+from cf_images.background.destinations import LOCAL
 from cf_images.background.fetch import validate_source_url
 from cf_images.background.pending import remember
 from cf_images.background.queue_notifier import notify
@@ -104,14 +106,16 @@ def delete(name: str, alias: str) -> None:
             name=name,
             defaults={
                 "storage": alias,
+                "account": _account_key(alias),
                 "remote_id": names.image_id(name),
                 "state": State.DELETING,
                 "created_at": timezone.now(),
                 "next_attempt_at": _due_now(),
             },
         )
+        due_at = Case(When(lease="", then=Value(_due_now())), default=F("next_attempt_at"))
         uploads().filter(pk=row.pk).exclude(state=State.DELETING).update(
-            state=State.DELETING, next_attempt_at=_due_now(), last_code=None, last_error=""
+            state=State.DELETING, next_attempt_at=due_at, last_code=None, last_error=""
         )
         transaction.on_commit(partial(notify, row.pk), using=using, robust=True)
 
@@ -259,6 +263,7 @@ def _row(
     return Upload(
         name=name,
         storage=alias,
+        account=_account_key(alias),
         remote_id="" if require_signed_urls else name,  # Cloudflare chooses the ID of a private image
         require_signed_urls=require_signed_urls,
         creator=creator or "",
@@ -269,8 +274,14 @@ def _row(
     )
 
 
+def _account_key(alias: str) -> str:
+    account = find_account(alias)
+    return account.key if account else LOCAL
+
+
 def _due_now() -> datetime:
-    return timezone.now() - timing.CLOCK_SKEW
+    # Due also for a worker whose clock is behind, and after this machine's clock was set back.
+    return timezone.now() - timing.MAX_PAUSE
 
 
 @contextmanager

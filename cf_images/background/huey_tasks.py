@@ -2,26 +2,75 @@
 
 from __future__ import annotations
 
-from huey import crontab
-from huey.contrib.djhuey import HUEY, db_periodic_task, db_task
+from datetime import datetime
 
-from cf_images.background import worker
+from django.db import close_old_connections
+from django.utils import timezone
+from huey import crontab
+from huey.contrib.djhuey import HUEY, db_periodic_task, db_task, on_startup
+
+from cf_images.background import heartbeat, queue_state, worker
+
+_MIN_DELAY = 1.0  # seconds; the consumer looks for scheduled tasks once a second
 
 
 @db_task(name="cf_images_process")  # type: ignore[untyped-decorator]
-def cf_images_process(hint: int | None = None) -> None:
-    """Process the row ``hint`` and other rows that are due; no retries, the row says what comes next."""
-    if worker.process(hint).more_due and not HUEY.immediate:
-        cf_images_process()
+def cf_images_process(hint: int | None = None, *, is_scheduled: bool = False) -> None:
+    """Process rows for a few seconds; no retries by huey, the row says what comes next.
+
+    Wakes another worker where there is more to do than for one, and sends a message to itself for what is
+    left, so that the site's own tasks get their turn in between.
+    """
+    if HUEY.immediate:
+        worker.process(hint)
+        return
+    queue_state.woken() if is_scheduled else queue_state.received()
+    heartbeat.start()
+    if worker.has_work_for_others():
+        _send()
+    done = worker.process(hint)
+    if done.more_due:
+        _send()
+    elif done.next_at:
+        schedule(done.next_at)
 
 
 @db_periodic_task(crontab(minute="*"), name="cf_images_sweep")  # type: ignore[untyped-decorator]
 def cf_images_sweep() -> None:
-    """Send messages for rows that are due, each minute: the first message may have been lost."""
-    for _ in range(worker.messages_due()):
+    """Each minute, wake a worker for rows that are due: an earlier message may have been lost."""
+    next_at = worker.sweep()
+    if next_at is None:
+        return
+    if next_at <= timezone.now():
+        _send()
+    elif not HUEY.immediate:
+        schedule(next_at)
+
+
+@on_startup()  # type: ignore[untyped-decorator]
+def cf_images_start() -> None:
+    """A consumer that starts looks for work at once; called in each of its workers."""
+    try:
+        heartbeat.start()
+        _send()
+    finally:
+        close_old_connections()
+
+
+def _send() -> None:
+    """Put a message into huey's queue, if it does not hold enough."""
+    if HUEY.immediate:
         cf_images_process()
+    elif queue_state.reserve_message():
+        try:
+            cf_images_process()
+        except BaseException:
+            queue_state.received()
+            raise
 
 
-def send(hint: int | None = None) -> None:
-    """Put a message into huey's queue. It holds one integer at most, so that nothing secret is pickled."""
-    cf_images_process(hint)
+def schedule(at: datetime) -> None:
+    """Put a message into huey's queue that arrives at a later moment, if none arrives before that."""
+    if queue_state.reserve_wake(at):
+        delay = max(_MIN_DELAY, (at - timezone.now()).total_seconds())
+        cf_images_process.schedule(kwargs={"is_scheduled": True}, delay=delay)

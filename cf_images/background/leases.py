@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from cf_images.background import timing
-from cf_images.background.rows import unfinished, uploads
+from cf_images.background.destinations import Destination, destinations
+from cf_images.background.rows import uploads
 from cf_images.models import Upload
 
 _CANDIDATES = 20
@@ -36,9 +36,10 @@ class Claim:
         """The row while the claim holds, else no row."""
         return uploads().filter(pk=self.upload.pk, lease=self.upload.lease)
 
-    def write(self, **fields: Any) -> None:
+    def write(self, *, at_least: timedelta = timedelta(0), **fields: Any) -> None:
         """Write and renew the lease; raise ``LeaseLostError`` when the claim does not hold any more."""
-        if not self.rows.update(leased_until=timezone.now() + timing.LEASE, **fields):
+        ends_at = timezone.now() + max(timing.LEASE, at_least)
+        if not self.rows.update(next_attempt_at=ends_at, **fields):
             raise LeaseLostError(self.upload.name)
         for field, value in fields.items():
             setattr(self.upload, field, value)
@@ -46,20 +47,21 @@ class Claim:
     renew = write
 
     def release(self, **fields: Any) -> None:
-        """Give the row back, and write ``fields``."""
-        if not self.rows.update(lease="", leased_until=None, **fields):
+        """Give the row back, and write ``fields``; without ``next_attempt_at`` it is due now."""
+        fields.setdefault("next_attempt_at", timezone.now())
+        if not self.rows.update(lease="", **fields):
             raise LeaseLostError(self.upload.name)
 
 
-def due(now: datetime | None = None) -> QuerySet[Upload]:
+def due(destination: Destination, now: datetime | None = None) -> QuerySet[Upload]:
     """Return the rows that a worker may claim, those that are due for longest first."""
-    now = now or timezone.now()
-    return unfinished().filter(_is_due(now), _is_free(now)).order_by("next_attempt_at")
+    rows = destination.rows().filter(next_attempt_at__lte=now or timezone.now())
+    return rows.order_by("next_attempt_at")
 
 
-def candidates(aliases: Iterable[str], hint: int | None = None) -> list[Upload]:
+def candidates(destination: Destination, hint: int | None = None) -> list[int]:
     """Return rows to try to claim, in random order so that workers do not compete for the same one."""
-    rows = due().filter(storage__in=list(aliases)).only("pk", "storage")
+    rows = due(destination).values_list("pk", flat=True)
     found = list(rows.filter(pk=hint) if hint else rows[:_CANDIDATES])
     random.shuffle(found)
     return found
@@ -69,21 +71,21 @@ def claim(pk: int) -> Claim | None:
     """Claim the row; ``None`` if another worker was faster, it is not due, or it is gone."""
     now, lease = timezone.now(), secrets.token_hex(16)
     taken = (
-        unfinished()
-        .filter(_is_due(now), _is_free(now), pk=pk)
-        .update(lease=lease, leased_until=now + timing.LEASE, attempts=F("attempts") + 1)
+        uploads()
+        .filter(pk=pk, next_attempt_at__lte=now)
+        .update(lease=lease, next_attempt_at=now + timing.LEASE, attempts=F("attempts") + 1)
     )
     upload = uploads().filter(pk=pk, lease=lease).first() if taken else None
     return Claim(upload) if upload else None
 
 
-def _is_due(now: datetime) -> Q:
-    # No pause is longer than this, and there is none before the first attempt: the clock was set back.
-    is_wrong = Q(attempts=0) | Q(next_attempt_at__gt=now + timing.MAX_PAUSE)
-    return Q(next_attempt_at__lte=now) | is_wrong
+def fix_wrong_times() -> int:
+    """Make rows due whose time is too far away to be right: the clock was set back. Return their number.
 
-
-def _is_free(now: datetime) -> Q:
-    # No lease is that long: the clock was set back, and its worker may have been killed.
-    is_wrong = Q(leased_until__gt=now + timing.LEASE + timing.CLOCK_SKEW)
-    return Q(lease="") | Q(leased_until__lte=now) | is_wrong
+    No pause is longer than ``MAX_PAUSE``, and new rows are due ``MAX_PAUSE`` before they were made.
+    """
+    now, fixed = timezone.now(), 0
+    for destination in destinations():
+        wrong = destination.rows().filter(next_attempt_at__gt=now + timing.MAX_PAUSE + timing.CLOCK_SKEW)
+        fixed += wrong.update(next_attempt_at=now)
+    return fixed

@@ -16,7 +16,7 @@ from cf_images.background.confirm import confirm, find_by_token, is_unreadable_s
 from cf_images.background.fetch import fetch
 from cf_images.background.leases import Claim
 from cf_images.background.rows import database
-from cf_images.client import CloudflareImagesClient, Image
+from cf_images.client import CloudflareImagesClient, DirectUpload, Image
 from cf_images.client.seekable import seekable
 from cf_images.exceptions import (
     CloudflareImagesError,
@@ -133,56 +133,62 @@ def _post(claim: Claim, client: CloudflareImagesClient) -> Image:
 # Private images: Cloudflare refuses custom IDs. Reserve an ID, write it down, then fill it.
 
 
+# The ID is written down, the upload URL is not: it is a secret, and another attempt can reserve another ID
+# once the draft with the first is deleted.
+
+
 def _upload_private(claim: Claim, client: CloudflareImagesClient) -> Image:
-    if claim.upload.remote_id and _is_reservation_over(claim):
-        image = confirm(claim, client)
-        if image and not image.draft:
-            return image
-        _clear_reservation(claim)
-    if not claim.upload.remote_id:
-        _reserve(claim, client)
-    return _fill(claim, client)
+    if claim.upload.remote_id and (image := _earlier_upload(claim, client)):
+        return image
+    return _fill(claim, client, _reserve(claim, client))
 
 
-def _is_reservation_over(claim: Claim) -> bool:
-    expires_at = claim.upload.upload_url_expires_at
-    return expires_at is None or expires_at - timing.RESERVATION_MARGIN <= timezone.now()
+def _earlier_upload(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+    """Return the image of an earlier attempt; otherwise delete its draft, so that it can never be filled."""
+    image = confirm(claim, client)
+    if image and not image.draft:
+        return image
+    if image is None and claim.upload.missing_at is None:
+        # A fresh ID is "not found" at times, and a second reservation could leave a second image.
+        claim.write(missing_at=timezone.now())
+        raise CloudflareUnavailableError("Cloudflare does not find the reserved ID; it may not know it yet.")
+    claim.renew()
+    try:
+        client.delete(claim.upload.remote_id)
+    except ImageNotFoundError:
+        pass
+    claim.write(remote_id="", missing_at=None)
+    return None
 
 
-def _reserve(claim: Claim, client: CloudflareImagesClient) -> None:
+def _reserve(claim: Claim, client: CloudflareImagesClient) -> DirectUpload:
     """Reserve an ID and write it down before a byte is sent; a lost response leaves an empty draft."""
     row = claim.upload
-    expires_at = timezone.now() + timing.RESERVATION
+    claim.renew()
     reserved = client.create_direct_upload(
-        metadata=row.metadata, require_signed_urls=True, creator=row.creator or None, expires_at=expires_at
+        metadata=row.metadata, require_signed_urls=True, creator=row.creator or None
     )
-    claim.write(remote_id=reserved.id, upload_url=reserved.upload_url, upload_url_expires_at=expires_at)
+    claim.write(remote_id=reserved.id, missing_at=None)
+    return reserved
 
 
-def _clear_reservation(claim: Claim) -> None:
-    claim.write(remote_id="", upload_url="", upload_url_expires_at=None)
-
-
-def _fill(claim: Claim, client: CloudflareImagesClient) -> Image:
+def _fill(claim: Claim, client: CloudflareImagesClient, reserved: DirectUpload) -> Image:
     row = claim.upload
     try:
         with chunks.copy(row, using=database()) as file:
             claim.renew()
-            image = client.upload_direct(
-                row.upload_url, file, filename=row.filename, content_type=row.content_type
+            return client.upload_direct(
+                reserved.upload_url,
+                file,
+                image_id=row.remote_id,
+                filename=row.filename,
+                content_type=row.content_type,
             )
-        if image.id == row.remote_id:
-            return image
-        failure: CloudflareImagesError = CloudflareUnavailableError("Cloudflare confirms another image.")
     except CloudflareImagesError as error:
         failure = error
     found = confirm(claim, client)
     if found and not found.draft:
         return found
-    if found is None and isinstance(failure, ImageNotFoundError):
-        # Both say so. One alone may be a fresh ID that is not found for a while, and a second reservation
-        # would leave a second image.
-        _clear_reservation(claim)
     if isinstance(failure, ImageNotFoundError | ImageExistsError):
         raise CloudflareUnavailableError(failure.message, status=failure.status, code=failure.code)
     raise failure
@@ -193,6 +199,8 @@ def _upload_private_url(claim: Claim, client: CloudflareImagesClient) -> Image:
     row = claim.upload
     if claim.attempt > 1 and (image := find_by_token(claim, client)):
         return image
+    # The lease outlasts the fetch, too: a worker that took over while it runs would not find the image.
+    claim.renew(at_least=timing.FETCHED_BY_CLOUDFLARE)
     try:
         return client.upload_url(
             row.source_url, metadata=row.metadata, require_signed_urls=True, creator=row.creator or None

@@ -1,7 +1,9 @@
 """Which names are pending, known without a query per image.
 
 A name tells the second in which it was chosen: a new one is assumed to be pending without a query. For the
-others each process keeps the pending names, and reads them again every ten seconds at most.
+others each process keeps pending names, the oldest of them, and reads them again every ten seconds at
+most; when there are more than it keeps, all names that are younger are assumed to be pending, too. The
+view of pending images is right for every image: it redirects to Cloudflare what is stored.
 """
 
 from __future__ import annotations
@@ -9,51 +11,93 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import DatabaseError
+from django.db import Error, transaction
 
 from cf_images.background import timing
-from cf_images.background.rows import uploads
+from cf_images.background.rows import database, uploads
 from cf_images.images import names
 from cf_images.models import UNCONFIRMED
 
+MAX_NAMES = 1000  # of each state; they take a few milliseconds to read, and 200 KB
+_AFTER_FAILURE_SECONDS = 1.0  # until the database is asked again
+
 
 class _PendingNames:
-    """The pending names, as this process last read them."""
+    """The oldest pending names, as this process last read them; ``since`` is the age beyond them, in seconds
+    since 1970, or ``None``.
+    """
 
     def __init__(self) -> None:
         self._reading = threading.Lock()
         self._names: frozenset[str] = frozenset()
+        self._since: int | None = None
         self._read_at: float | None = None
+        self._failed_at: float | None = None
         self._added: dict[str, float] = {}  # those that do not tell when they were chosen
 
     def add(self, name: str) -> None:
         self._added[name] = time.monotonic()
 
-    def __contains__(self, name: str) -> bool:
+    def has(self, name: str, created_at: int | None) -> bool:
         now = time.monotonic()
         if now - self._added.get(name, now - timing.ASSUME_PENDING_SECONDS) < timing.ASSUME_PENDING_SECONDS:
             return True
-        if self._read_at is None or now - self._read_at >= timing.REFRESH_SECONDS:
-            self._read(now)
-        return name in self._names
+        is_old = self._read_at is None or now - self._read_at >= timing.REFRESH_SECONDS
+        if is_old and not self._refresh(now):
+            return True  # not known, and the view is right for every image
+        if name in self._names:
+            return True
+        return self._since is not None and (created_at is None or created_at >= self._since)
 
-    def _read(self, now: float) -> None:
-        """Read in one thread; the others use what is known, if anything is."""
+    def _refresh(self, now: float) -> bool:
+        """Read in one thread; the others use what is known. Return whether anything is known.
+
+        A failure is no result: it is tried again, and until then nothing is known that is older than ten
+        seconds.
+        """
+        if self._failed_at is not None and now - self._failed_at < _AFTER_FAILURE_SECONDS:
+            return False
         if not self._reading.acquire(blocking=self._read_at is None):
-            return
+            return True
         try:
-            pending = uploads().filter(state__in=UNCONFIRMED)
-            self._names = frozenset(pending.values_list("name", flat=True))
-            self._added = {
-                name: at for name, at in self._added.items() if now - at < timing.ASSUME_PENDING_SECONDS
-            }
-        except DatabaseError:
-            pass  # a page that shows images must not fail for this; the last known names are a good guess
+            with _savepoint():
+                self._read()
+        except Error:
+            self._failed_at = now
+            return False
         finally:
-            self._read_at = now
             self._reading.release()
+        self._read_at, self._failed_at = now, None
+        return True
+
+    def _read(self) -> None:
+        found, since = set[str](), None
+        for state in UNCONFIRMED:
+            rows = uploads().filter(state=state).order_by("created_at").values_list("name", "created_at")
+            oldest = list(rows[: MAX_NAMES + 1])
+            found.update(name for name, _ in oldest)
+            if len(oldest) > MAX_NAMES:
+                # A name is chosen before its row is made.
+                first = int(oldest[-1][1].timestamp()) - timing.ASSUME_PENDING_SECONDS
+                since = first if since is None else min(since, first)
+        limit = time.monotonic() - timing.ASSUME_PENDING_SECONDS
+        self._names, self._since = frozenset(found), since
+        self._added = {name: at for name, at in self._added.items() if at > limit}
+
+
+@contextmanager
+def _savepoint() -> Iterator[None]:
+    """Keep the caller's transaction usable when a query fails: PostgreSQL would refuse all that follow."""
+    using = database()
+    if transaction.get_connection(using).in_atomic_block:
+        with transaction.atomic(using=using):
+            yield
+    else:
+        yield
 
 
 _pending = _PendingNames()
@@ -61,18 +105,18 @@ _pending = _PendingNames()
 
 def is_pending(name: str) -> bool:
     """Return whether ``url()`` must give the URL of the pending view for ``name``."""
-    if is_assumed_pending(name):
+    created_at = names.created_at(name)
+    if _is_new(created_at):
         return True
     try:
-        return name in _pending
+        return _pending.has(name, created_at)
     except SynchronousOnlyOperation:
         return True  # async code cannot query, and the view is right for every image
 
 
 def is_assumed_pending(name: str) -> bool:
-    """Return whether the name was chosen less than a minute ago, as it tells itself."""
-    created_at = names.created_at(name)
-    return created_at is not None and time.time() - created_at < timing.ASSUME_PENDING_SECONDS
+    """Return whether the name was chosen less than five minutes ago, as it tells itself."""
+    return _is_new(names.created_at(name))
 
 
 def remember(name: str) -> None:
@@ -87,6 +131,10 @@ def clear_cache() -> None:
     """
     global _pending
     _pending = _PendingNames()
+
+
+def _is_new(created_at: int | None) -> bool:
+    return created_at is not None and time.time() - created_at < timing.ASSUME_PENDING_SECONDS
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows does not fork

@@ -11,7 +11,7 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from cf_images import conf
-from cf_images.background import timing
+from cf_images.background import queue_state, timing
 
 logger = logging.getLogger("cf_images.background")
 
@@ -21,6 +21,7 @@ DJHUEY = "huey.contrib.djhuey"
 Send = Callable[[int | None], object]
 
 _hanging: list[threading.Thread] = []
+_failing = threading.Event()  # until the queue accepts a message
 
 
 def queue() -> str:
@@ -40,21 +41,36 @@ def sender() -> Send | None:
             raise ImportError(f"{DJHUEY} is not in INSTALLED_APPS")
         from cf_images.background import huey_tasks  # huey connects when it is imported
 
-        return huey_tasks.send
-    found: Send = import_string(chosen)
-    return found
+        found: Send = huey_tasks.cf_images_process
+        return found
+    own: Send = import_string(chosen)
+    return own
 
 
 def notify(hint: int | None = None) -> bool:
-    """Send a message for the row ``hint``, or for whatever is due; return whether a queue accepted it.
+    """Send a message for the row ``hint``, or for whatever is due, if the queue does not hold enough already.
 
-    Never raises, and gives up after five seconds: the image is safe, and the sweep notifies again.
+    Return whether a worker will wake. Never raises, and gives up after five seconds: the image is safe, and
+    the sweep notifies again.
     """
-    if is_inline():
-        return _send(hint)
-    if any(thread.is_alive() for thread in _hanging):
-        return False  # one save() has waited for this queue already; the next ones must not
-    _hanging.clear()
+    try:
+        if is_inline():
+            return _send(hint)
+        if any(thread.is_alive() for thread in _hanging):
+            return False  # one save() has waited for this queue already; the next ones must not
+        _hanging.clear()
+        if not queue_state.reserve_message():
+            return True
+    except Exception as error:  # noqa: BLE001  # settings, drivers and queues raise anything; save() succeeded
+        _log_failure(error)
+        return False
+    accepted = _send_within_seconds(hint)
+    if not accepted and not _hanging:
+        _take_back()
+    return accepted
+
+
+def _send_within_seconds(hint: int | None) -> bool:
     accepted: list[bool] = []
     thread = threading.Thread(
         target=_send_in_thread, args=(hint, accepted), name="cf-images-notify", daemon=True
@@ -70,6 +86,13 @@ def notify(hint: int | None = None) -> bool:
             "The queue has not responded for %s s; pending images are uploaded later.", timing.NOTIFY_SECONDS
         )
     return accepted == [True]
+
+
+def _take_back() -> None:
+    try:
+        queue_state.received()
+    except Exception as error:  # noqa: BLE001  # the count is corrected after a minute
+        logger.info("The message that was not sent is still counted: %s", error)
 
 
 def uses_huey() -> bool:
@@ -95,9 +118,20 @@ def _send_in_thread(hint: int | None, accepted: list[bool]) -> None:
 
 def _send(hint: int | None) -> bool:
     try:
-        if send := sender():
-            send(hint)
-            return True
+        if (send := sender()) is None:
+            return False
+        send(hint)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # queues raise anything; save() succeeded
-        logger.warning("The queue cannot be reached; pending images are uploaded later: %r", error)
-    return False
+        _log_failure(error)
+        return False
+    if _failing.is_set():
+        _failing.clear()
+        logger.warning("The queue accepts messages again.")
+    return True
+
+
+def _log_failure(error: BaseException) -> None:
+    """Log the first failure of several: each save() notifies."""
+    level = logging.INFO if _failing.is_set() else logging.WARNING
+    _failing.set()
+    logger.log(level, "The queue cannot be reached; pending images are uploaded later: %r", error)

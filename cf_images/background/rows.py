@@ -4,15 +4,22 @@ lag.
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict, deque
 from typing import IO
 
 from django.db import router
 from django.db.models import QuerySet
 
 from cf_images.background import chunks
-from cf_images.models import TO_PROCESS, UNCONFIRMED, CircuitBreaker, State, Upload
+from cf_images.models import UNCONFIRMED, CircuitBreaker, State, Upload
 
-_remote_ids: dict[str, str] = {}
+# IDs of private images, which only rows have. A page with many of them must not query for each: beyond a few
+# queries a second, url() gives the URL of the pending view, which knows every image; it adds what it finds.
+_MAX_REMOTE_IDS = 20_000  # about 5 MB
+_MAX_QUERIES = 5  # a second
+_remote_ids: OrderedDict[str, str] = OrderedDict()
+_queries: deque[float] = deque(maxlen=_MAX_QUERIES)
 
 
 def database() -> str:
@@ -27,7 +34,7 @@ def uploads() -> QuerySet[Upload]:
 
 def unfinished() -> QuerySet[Upload]:
     """Return the uploads for which a worker has something to do, now or later."""
-    return uploads().filter(state__in=TO_PROCESS)
+    return uploads().exclude(next_attempt_at=None)
 
 
 def breakers() -> QuerySet[CircuitBreaker]:
@@ -80,10 +87,35 @@ def open_pending(name: str) -> IO[bytes] | None:
         return None  # stored in this moment
 
 
-def remote_id(name: str, alias: str) -> str | None:
-    """Return Cloudflare's ID of a private image that was stored in the background; one query a process."""
-    if name not in _remote_ids:
-        stored = uploads().filter(name=name, storage=alias, state=State.STORED).exclude(remote_id="")
-        if found := stored.values_list("remote_id", flat=True).first():
-            _remote_ids[name] = found  # it never changes
-    return _remote_ids.get(name)
+def remote_id(name: str) -> str | None:
+    """Return Cloudflare's ID of a private image that was stored in the background; one query if it is not
+    known in this process.
+    """
+    if (known := _remote_ids.get(name)) is not None:
+        return known
+    stored = uploads().filter(name=name, state=State.STORED).exclude(remote_id="")
+    found = stored.values_list("remote_id", flat=True).first()
+    if found:
+        remember_remote_id(name, found)
+    return found
+
+
+def known_remote_id(name: str) -> str | None:
+    """Return the same for a page: known, or found by one of few queries a second; else ``None``."""
+    if (known := _remote_ids.get(name)) is not None:
+        return known
+    now = time.monotonic()
+    if len(_queries) == _MAX_QUERIES and now - _queries[0] < 1:
+        return None
+    _queries.append(now)
+    return remote_id(name)
+
+
+def remember_remote_id(name: str, image_id: str) -> None:
+    """Keep an ID, which never changes, and drop the one that was kept for longest."""
+    _remote_ids[name] = image_id
+    while len(_remote_ids) > _MAX_REMOTE_IDS:
+        try:
+            _remote_ids.popitem(last=False)
+        except KeyError:  # another thread was faster
+            break

@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-# One attempt may hold its row for three requests of a minute each.
-LEASE = timedelta(seconds=180)
-REQUEST_SECONDS = 60.0  # the total deadline of one request
+# A lease is renewed before each request and outlasts it, so that no other worker touches the row meanwhile.
+# What a killed worker had is taken over when it ends.
+LEASE = timedelta(seconds=50)
+REQUEST_SECONDS = 40.0  # the total deadline of one request; 10 MB need 2 Mbit/s
 
-FIRST_PAUSE = timedelta(seconds=5)
+# Between two attempts for one image. While Cloudflare fails now and then, most images need two or three; one
+# that fails twenty times in a row is tried each hour.
+FIRST_PAUSE = timedelta(seconds=1)
+PAUSE_FACTOR = 1.5
 MAX_PAUSE = timedelta(hours=1)
 
 # A worker whose clock is behind the web server's must take a new row for due.
 CLOCK_SKEW = timedelta(minutes=1)
 
-# The limits of one run of a worker.
-MAX_ROWS = 10
+# A worker of the site's queue works for so long, then other tasks have their turn.
 MAX_RUN_SECONDS = 5.0
 
 NOTIFY_SECONDS = 5.0  # the time that a queue has to accept a message
@@ -24,10 +27,8 @@ NOTIFY_SECONDS = 5.0  # the time that a queue has to accept a message
 # A fresh ID is "not found" at times. A second response, this much later, counts.
 SECOND_DELETE = timedelta(minutes=5)
 
-# Cloudflare refuses more than six hours by its own clock ("Direct creator upload" in its documentation); this
-# machine's may be ahead.
-RESERVATION = timedelta(hours=5)
-RESERVATION_MARGIN = timedelta(minutes=5)  # before its end, so that the last POST has had its response
+# The same of an ID that was reserved and perhaps filled: it is reserved anew only after that.
+SECOND_LOOK = timedelta(seconds=30)
 
 # Cloudflare may still be fetching the URL of an attempt without a response.
 FETCHED_BY_CLOUDFLARE = timedelta(minutes=2)
@@ -36,16 +37,24 @@ BREAKER_RATE_LIMITED = timedelta(seconds=60)  # without a Retry-After
 BREAKER_MIN_RETRY_AFTER = timedelta(seconds=1)  # "0", or a date in the past, must not make a hot loop
 BREAKER_MAX_RETRY_AFTER = timedelta(seconds=600)
 BREAKER_CREDENTIALS = timedelta(minutes=5)
-BREAKER_FAILURES = 5  # unclear responses in a row that open it
-BREAKER_UNCLEAR = timedelta(seconds=15)  # doubled with each failed probe
-BREAKER_MAX_UNCLEAR = timedelta(seconds=120)
+# Unclear responses in a row that open it. While four of ten requests fail at random, ten in a row are one in
+# ten thousand; in an outage they are a few seconds.
+BREAKER_FAILURES = 10
+BREAKER_UNCLEAR = timedelta(seconds=2)  # doubled with each failed probe
+BREAKER_MAX_UNCLEAR = timedelta(seconds=60)
 
-# url(): a new image is served by this site for so long without a query; pending names are read this often.
-ASSUME_PENDING_SECONDS = 60
-REFRESH_SECONDS = 10.0
+# Short pauses follow one another while Cloudflare limits the rate: one of them is logged in so long, …
+LOG_PAUSES = timedelta(minutes=10)
+LOG_LASTING = timedelta(minutes=1)  # … and any that lasts for so long.
+
+# url(): a new image is served by this site for so long without a query. Its age counts from the moment when
+# its name was chosen, and other processes see it after the commit: it is the longest transaction that is
+# supported.
+ASSUME_PENDING_SECONDS = 300
+REFRESH_SECONDS = 10.0  # pending names are read this often
 
 
 def pause(attempts: int) -> timedelta:
-    """Return the pause after so many attempts: doubling, and random so that rows do not march in step."""
-    longest: timedelta = min(MAX_PAUSE, FIRST_PAUSE * 2 ** min(attempts, 20))
+    """Return the pause after so many attempts: growing, and random so that rows do not march in step."""
+    longest: timedelta = min(MAX_PAUSE, FIRST_PAUSE * PAUSE_FACTOR ** min(attempts, 30))
     return longest * random.uniform(0.5, 1)  # noqa: S311  # no secret

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
+import random
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
 
 from cf_images.accounts import Account
-from cf_images.background import circuit_breaker, operations, outcomes, timing
+from cf_images.background import circuit_breaker, heartbeat, operations, outcomes, timing
 from cf_images.background.circuit_breaker import Admission
-from cf_images.background.destinations import Destination, destinations, report, unknown_storages
+from cf_images.background.destinations import Destination, destinations, report_unprocessable
 from cf_images.background.fetch import FetchError
-from cf_images.background.leases import Claim, LeaseLostError, candidates, claim, due
+from cf_images.background.leases import Claim, LeaseLostError, candidates, claim, due, fix_wrong_times
+from cf_images.background.pace import Ticket, pace_of
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -26,29 +30,43 @@ from cf_images.models import State
 
 logger = logging.getLogger("cf_images.background")
 
-_MAX_MESSAGES = 100  # a minute; a worker that stops with more to do sends another
+_ROWS_FOR_ONE = 2  # more rows than this are worth another worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """The number of rows that were tried, and whether more may be due."""
+    """The number of rows that were tried, whether more are due now, and when the next one is due."""
 
     rows: int
     more_due: bool
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """Whether a row was tried; if not, the seconds until a slot of the pace, if rows are due."""
+
+    is_done: bool
+    wait: float = 0.0
 
 
 def process(hint: int | None = None) -> Processed:
-    """Process the row ``hint`` if it is due, then others: up to ten rows or five seconds.
+    """Process the row ``hint`` if it is due, then others, for a few seconds.
 
     The caller notifies the queue where more is due.
     """
-    rows, began = 0, time.monotonic()
+    rows, ends_at = 0, time.monotonic() + timing.MAX_RUN_SECONDS
     if hint is not None and process_one(hint):
         rows += 1
-    while rows < timing.MAX_ROWS and time.monotonic() - began < timing.MAX_RUN_SECONDS:
-        if not process_one():
-            return Processed(rows=rows, more_due=False)
-        rows += 1
+    while (left := ends_at - time.monotonic()) > 0:
+        tried = _process_one(None, max_wait=left)
+        if tried.is_done:
+            rows += 1
+        elif 0 < tried.wait <= left:
+            time.sleep(tried.wait)  # a pause, or a retry that is due in a moment
+        else:
+            next_at = timezone.now() + timedelta(seconds=tried.wait) if tried.wait else next_due()
+            return Processed(rows=rows, more_due=False, next_at=next_at)
     return Processed(rows=rows, more_due=True)
 
 
@@ -56,28 +74,73 @@ def process_one(hint: int | None = None) -> bool:
     """Try one row that is due (that of ``hint``); return ``False`` when there is none, or its account is
     paused.
     """
-    usable = destinations()
-    paused = circuit_breaker.paused_accounts()
-    open_aliases = [alias for alias, found in usable.items() if found.account_key not in paused]
-    admissions: dict[str, Admission | None] = {}
-    for row in candidates(open_aliases, hint):
-        destination = usable[row.storage]
-        key = destination.account_key
-        if key not in admissions:
-            admissions[key] = circuit_breaker.admit(key)
-        admission = admissions[key]
-        if admission and (claimed := claim(row.pk)):
-            _try(claimed, destination, admission)
-            return True
+    return _process_one(hint, max_wait=math.inf).is_done
+
+
+def next_due() -> datetime | None:
+    """Return when the next row is due, or its account is not paused any more; ``None`` for no row."""
+    paused, moments = _pauses(), []
+    for destination in destinations():
+        rows = destination.rows().order_by("next_attempt_at")
+        if first := rows.values_list("next_attempt_at", flat=True).first():
+            moments.append(max(first, paused.get(destination.account_key, first)))
+    return min(moments, default=None)
+
+
+def has_work_for_others() -> bool:
+    """Return whether more rows are due than one worker takes at a time."""
+    paused = _pauses()
+    for destination in destinations():
+        if destination.account_key not in paused:
+            rows = due(destination).values_list("pk", flat=True)
+            if len(rows[: _ROWS_FOR_ONE + 1]) > _ROWS_FOR_ONE:
+                return True
     return False
 
 
-def messages_due() -> int:
-    """Return how many messages the sweep sends: one for every ten rows that are due."""
-    for alias in unknown_storages():
-        report(alias, "it is not in STORAGES")
-    rows = due()[: _MAX_MESSAGES * timing.MAX_ROWS].count()
-    return -(-rows // timing.MAX_ROWS)
+def sweep() -> datetime | None:
+    """Repair what a fault may have left, once a minute, and return ``next_due()``."""
+    fix_wrong_times()
+    report_unprocessable()
+    heartbeat.forget_dead()
+    return next_due()
+
+
+def _pauses() -> dict[str, datetime]:
+    return circuit_breaker.pauses({found.account_key: found.token_digest for found in destinations()})
+
+
+def _process_one(hint: int | None, *, max_wait: float) -> _Tried:
+    heartbeat.worked()
+    usable = destinations()
+    random.shuffle(usable)  # a large backlog of one account must not hold up another
+    paused = _pauses()
+    waits = []
+    for destination in usable:
+        if until := paused.get(destination.account_key):
+            if due(destination).exists():
+                waits.append((until - timezone.now()).total_seconds())
+            continue
+        tried = _process_one_of(destination, hint, max_wait=max_wait)
+        if tried.is_done:
+            return tried
+        waits.append(tried.wait)
+    return _Tried(is_done=False, wait=min(filter(None, waits), default=0.0))
+
+
+def _process_one_of(destination: Destination, hint: int | None, *, max_wait: float) -> _Tried:
+    found = candidates(destination, hint)
+    admission = circuit_breaker.admit(destination.account_key, destination.token_digest) if found else None
+    if admission is None:
+        return _Tried(is_done=False)
+    pace = pace_of(destination.account_key) if destination.accounts else None
+    if pace and (wait := pace.acquire(max_wait=max_wait)):
+        return _Tried(is_done=False, wait=wait)
+    for pk in found:
+        if claimed := claim(pk):
+            _try(claimed, destination, admission)
+            return _Tried(is_done=True)
+    return _Tried(is_done=False)
 
 
 def _try(claimed: Claim, destination: Destination, admission: Admission) -> None:
@@ -89,8 +152,8 @@ def _try(claimed: Claim, destination: Destination, admission: Admission) -> None
 
 def _try_or_retry_later(claimed: Claim, destination: Destination, admission: Admission) -> None:
     try:
-        if destination.account:
-            _try_at_cloudflare(claimed, destination.account, admission)
+        if destination.accounts:
+            _try_at_cloudflare(claimed, destination.account_for(claimed.upload.storage), admission)
         else:
             _try_locally(claimed, destination)
     except LeaseLostError:
@@ -104,10 +167,12 @@ def _try_or_retry_later(claimed: Claim, destination: Destination, admission: Adm
 
 def _try_at_cloudflare(claimed: Claim, account: Account, admission: Admission) -> None:
     """Make one attempt, and apply its result to the row and to the circuit breaker."""
+    pace = pace_of(admission.account_key)
     try:
         _attempt(claimed, account)
     except RateLimitedError as error:
-        circuit_breaker.rate_limited(admission, retry_after=error.retry_after)
+        wait = circuit_breaker.rate_limited(admission, retry_after=error.retry_after)
+        pace.limited(pause=wait.total_seconds())
         outcomes.retry_when_resumed(claimed, error)
     except (CredentialsRefusedError, ImproperlyConfigured) as error:
         circuit_breaker.credentials_refused(admission, _reason(error))
@@ -116,18 +181,22 @@ def _try_at_cloudflare(claimed: Claim, account: Account, admission: Admission) -
         circuit_breaker.failed(admission, _reason(error))
         outcomes.retry_later(claimed, error, at_least=_min_pause(claimed))
     except CloudflareImagesError as error:
+        pace.passed()
         circuit_breaker.responded(admission)
         if _is_final(error):
             outcomes.rejected(claimed, error)
         else:
             outcomes.unknown_error(claimed, error)
     else:
+        pace.passed()
         circuit_breaker.responded(admission)
 
 
 def _attempt(claimed: Claim, account: Account) -> None:
     # The lease must outlast the request, whatever timeout the settings give to visitors.
-    client = account.client(retry=False, max_timeout=timing.REQUEST_SECONDS)
+    client = account.client(
+        retry=False, max_timeout=timing.REQUEST_SECONDS, pace=Ticket(pace_of(account.key))
+    )
     if claimed.upload.state == State.DELETING:
         once_more_at = operations.delete(claimed, client)
         if once_more_at is None:
@@ -142,12 +211,13 @@ def _attempt(claimed: Claim, account: Account) -> None:
 
 def _try_locally(claimed: Claim, destination: Destination) -> None:
     row = claimed.upload
+    storage = destination.storages[row.storage]
     if row.state == State.DELETING:
-        destination.storage.delete(row.name)
+        storage.delete(row.name)
         outcomes.deleted(claimed)
         return
     try:
-        info = operations.fetch_for_local_files(claimed, destination.storage)
+        info = operations.fetch_for_local_files(claimed, storage)
     except FetchError as error:
         outcomes.retry_later(claimed, error)
     except ImageRejectedError as error:
@@ -163,8 +233,9 @@ def _is_final(error: CloudflareImagesError) -> bool:
 
 def _min_pause(claimed: Claim) -> timedelta:
     row = claimed.upload
-    has_no_id = row.require_signed_urls and row.source_url
-    return timing.FETCHED_BY_CLOUDFLARE if has_no_id else timedelta(0)
+    if row.require_signed_urls and row.source_url:  # the ID is not known
+        return timing.FETCHED_BY_CLOUDFLARE
+    return timing.SECOND_LOOK if row.missing_at else timedelta(0)
 
 
 def _reason(error: Exception) -> str:

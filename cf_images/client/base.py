@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
-from cf_images.client.retry import ONCE, WITH_RETRY, Attempts
+from cf_images.client.retry import ONCE, WITH_RETRY, Attempts, Pace
 from cf_images.client.transport import ApiToken, Request, Target
 from cf_images.exceptions import CloudflareImagesError, CredentialsRefusedError, ImageNotFoundError
 
@@ -30,6 +30,7 @@ class BaseClient:
         api_url: str = DEFAULT_API_URL,
         timeout: float = 60.0,
         retry: bool = True,
+        pace: Pace | None = None,
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._token = ApiToken(api_token)
@@ -45,6 +46,7 @@ class BaseClient:
             f"{'' if target.path.endswith('/') else '/'}accounts/{quote(account_id, safe='')}/"
         )
         self._timeout = timeout
+        self._pace = pace
         self._retrying = WITH_RETRY if retry else ONCE
 
     def __repr__(self) -> str:
@@ -72,6 +74,7 @@ class BaseClient:
         )
 
     def _run(self, attempts: Attempts[T]) -> T:
+        attempts.pace = self._pace
         return self._retrying(attempts.backoff, attempts.attempt)
 
     def _delete(self, path: str) -> None:

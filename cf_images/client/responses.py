@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -35,6 +35,7 @@ _MAX_RETRY_SECONDS = 86_400.0  # a longer pause is no answer to a rate limit
 _UNREADABLE = "Cloudflare's response cannot be read."
 # In JSON text: a half of a surrogate pair, which no encoding of text can hold.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_COUNT = re.compile(r"[0-9]{1,9}")
 _PAGE_TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 _TEXT_ERROR = re.compile(r"ERROR ([0-9]{3,5}): *(.*)", re.DOTALL)
 _SECRETS = re.compile(
@@ -59,6 +60,17 @@ _BY_STATUS: dict[int, type[CloudflareImagesError]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """What the headers ``x-ratelimit-*`` say: ``limit`` requests, of which ``remaining`` may be sent in the
+    next ``reset`` seconds.
+    """
+
+    limit: int
+    remaining: int
+    reset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """A complete HTTP response; ``repr`` omits the body, which may hold an upload URL or a token."""
 
@@ -67,6 +79,7 @@ class Response:
     retry_after: str = ""
     date: str = ""
     content_type: str = ""
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +96,15 @@ def read_result(response: Response) -> Any:
     if response.status // 100 != 2 or not isinstance(envelope, dict) or envelope.get("success") is not True:
         raise ValueError("not a success")
     return envelope.get("result")
+
+
+def read_rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+    """Return what the headers say of the rate limit; ``None`` where they say nothing usable."""
+    values = [headers.get(f"x-ratelimit-{name}", "") for name in ("limit", "remaining", "reset")]
+    if not all(_COUNT.fullmatch(value) for value in values):
+        return None
+    limit, remaining, reset = map(int, values)
+    return RateLimit(limit=limit, remaining=remaining, reset=reset) if limit and reset else None
 
 
 def error_for(

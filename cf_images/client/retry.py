@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import stamina
 
-from cf_images.client.responses import Response, TransportFailure, error_for, read_result
+from cf_images.client.responses import RateLimit, Response, TransportFailure, error_for, read_result
 from cf_images.client.transport import Download, Request, exchange
 from cf_images.exceptions import CloudflareImagesError, CloudflareUnavailableError, RateLimitedError
 
@@ -19,6 +19,16 @@ ATTEMPTS = 4
 MAX_PAUSE = 2.0  # seconds between two attempts; a Retry-After may be longer
 _RETRY_SECONDS = 10.0  # no attempt starts later after the first
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class Pace(Protocol):
+    """Who decides when a request may be sent, and learns what Cloudflare says of its limit."""
+
+    def before_request(self) -> None:
+        """Return when the request may be sent."""
+
+    def observe(self, limit: RateLimit) -> None:
+        """Take note of a response's headers."""
 
 
 @dataclass(slots=True, kw_only=True, repr=False)
@@ -32,6 +42,7 @@ class Attempts(Generic[T]):
     request: Request
     read: Callable[[Any], T]
     repeatable: bool
+    pace: Pace | None = None
     unclear: bool = False
     started: float = 0.0
 
@@ -47,8 +58,12 @@ class Attempts(Generic[T]):
 
     def attempt(self) -> T:
         """Send the request once; return what ``read`` makes of the result, or raise this package's error."""
+        if self.pace:
+            self.pace.before_request()
         self.started = self.started or time.monotonic()
         outcome = exchange(self.request)
+        if self.pace and isinstance(outcome, Response) and outcome.rate_limit:
+            self.pace.observe(outcome.rate_limit)
         if isinstance(outcome, Download):
             return self.read(outcome)
         if not isinstance(outcome, TransportFailure):

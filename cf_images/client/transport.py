@@ -27,7 +27,7 @@ from cf_images.client import guard
 from cf_images.client.multipart import FilePart, Form, UnreadableFileError
 from cf_images.client.pool import Connection, Pool, process_pool
 from cf_images.client.proxies import MisconfiguredError
-from cf_images.client.responses import Response, TransportFailure
+from cf_images.client.responses import Response, TransportFailure, read_rate_limit
 from cf_images.client.streams import Deadline
 from cf_images.exceptions import CloudflareUnavailableError
 
@@ -296,6 +296,7 @@ def _send(pool: Pool, connection: Connection, request: Request, deadline: Deadli
         retry_after=headers.get("retry-after", ""),
         date=headers.get("date", ""),
         content_type=headers.get("content-type", ""),
+        rate_limit=read_rate_limit(headers),
     )
 
 

@@ -98,6 +98,14 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return name
         return self._id_in_row(name) or names.image_id(name)
 
+    def _id_for_url(self, name: str, private_id: str) -> str | None:
+        """Return the ID of a private image, ``None`` where a page has queried for enough of them."""
+        if not names.has_id_in_row(name):
+            return private_id
+        from cf_images import background
+
+        return background.known_remote_id(name)
+
     def _without_url(self, name: str) -> str:
         return legacy_names.image_id(name, self.account) if names.is_url(name) else name
 
@@ -107,7 +115,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return None
         from cf_images import background  # its models, which a project without the app does not have
 
-        return background.remote_id(name, self.alias or "")
+        return background.remote_id(name)
 
     # URLs
 
@@ -142,7 +150,10 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         if options.background and (pending := self._pending_url(name, found.name, expires_at)):
             return pending
         try:
-            image_id = (self._id_in_row(name) or private_id) if private_id else name
+            image_id = self._id_for_url(name, private_id) if private_id else name
+            if image_id is None and (pending := pending_url(name, found.name, expires_at=expires_at)):
+                return pending
+            image_id = image_id or self.image_id(name)
             return (
                 found.url(image_id) if expires_at is None else account.signed_url(found, image_id, expires_at)
             )

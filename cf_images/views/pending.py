@@ -29,7 +29,7 @@ from django.views.decorators.http import require_safe
 from cf_images import conf, rendering
 from cf_images.background import chunks
 from cf_images.background.renditions import find_rendition, keep_rendition
-from cf_images.background.rows import database, uploads
+from cf_images.background.rows import database, remember_remote_id, uploads
 from cf_images.delivery.urls import leads_elsewhere
 from cf_images.exceptions import CloudflareImagesError, InvalidVariantError, RenderingError
 from cf_images.images import names
@@ -111,6 +111,8 @@ def _redirect(name: str, variant: str, upload: Upload | None, *, expires_at: int
         raise Http404("The image has been deleted.")
     if "://" in name:  # a URL as a name, by older recipes; from a stranger it would lead anywhere
         raise Http404("There is no such image.")
+    if upload is not None and upload.remote_id and upload.require_signed_urls:
+        remember_remote_id(name, upload.remote_id)
     aliases = [upload.storage] if upload else [conf.selected_alias(), conf.setting("CLOUDFLARE_ALIAS")]
     for alias in aliases:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from cf_images.background import pending, upload_from_file
+from cf_images.background import circuit_breaker, heartbeat, pace, pending, rows, upload_from_file
+from cf_images.background.circuit_breaker import Admission
+from cf_images.background.destinations import Destination, destinations
 from cf_images.background.worker import process_one
 from cf_images.models import Upload
 from tests.background.scripted_server import Response, serve_script
@@ -54,19 +57,43 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that advances the clocks of ``time``."""
+    passed = [0.0]
+    now, monotonic = time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + passed[0])
+
+    def advance(seconds: float) -> None:
+        passed[0] += seconds
+
+    return advance
+
+
 @pytest.fixture(autouse=True)
-def fresh_process() -> Iterator[None]:
-    """Forget the pending names of the previous test."""
-    pending.clear_cache()
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget the pending names, the IDs and the pace of the previous test; one heartbeat is enough."""
+    monkeypatch.setattr(heartbeat._Process, "_run", lambda _: None)
+    forget()
     yield
+    forget()
+
+
+def forget() -> None:
+    """Know as little as a new process does."""
     pending.clear_cache()
+    pace.clear_cache()
+    heartbeat._after_fork_in_child()
+    rows._remote_ids.clear()
+    rows._queries.clear()
 
 
 @pytest.fixture
 def cloudflare(cf_images_emulator: Any, settings: Any) -> Any:
-    """An empty emulator behind the background storage ``cloudflare_images``, and no queue."""
+    """An empty emulator behind the background storage ``cloudflare_images``, no queue, and no pace."""
     use_background_storage(settings, cf_images_emulator)
-    settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "none"}
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "none", "API_RATE": None}
     return cf_images_emulator
 
 
@@ -80,6 +107,18 @@ def accept(cloudflare: Any) -> Callable[..., Upload]:
         return Upload.objects.get(name=name)
 
     return accept_image
+
+
+def destination_of(alias: str) -> Destination:
+    """Return the destination of the rows of a storage."""
+    return next(found for found in destinations() if alias in {**found.accounts, **found.storages})
+
+
+def refuse_credentials(alias: str = ALIAS) -> None:
+    """Pause the account of a storage, as if its token had just been refused and had the permission by now."""
+    found = destination_of(alias)
+    admission = Admission(account_key=found.account_key, token_digest=found.token_digest)
+    circuit_breaker.credentials_refused(admission, "Authentication error (10000)")
 
 
 def work() -> int:

@@ -26,6 +26,7 @@ def needs(*names: str) -> pytest.MarkDecorator:
             id="PostgreSQL and Redis",
             marks=needs("PostgreSQL", "Redis"),
         ),
+        pytest.param(scenario.on_mariadb, id="MariaDB and process --loop", marks=needs("MariaDB")),
     ],
 )
 def test_nothing_is_lost_or_doubled(

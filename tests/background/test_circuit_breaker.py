@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.conf import settings as django_settings
 
 from cf_images.accounts import find_account
 from cf_images.background import circuit_breaker, destinations, process
-from cf_images.background.worker import messages_due, process_one
+from cf_images.background.worker import process_one, sweep
 from cf_images.models import CircuitBreaker, State, Upload
 from tests.background.conftest import Clock, use_background_storage, work
 
@@ -19,17 +20,30 @@ pytestmark = pytest.mark.django_db
 Accept = Callable[..., Upload]
 
 
+def open_by_failures() -> None:
+    fail(10)
+
+
+def open_by_credentials() -> None:
+    circuit_breaker.credentials_refused(admission(), "no")
+
+
 def admission(account_key: str = "account") -> circuit_breaker.Admission:
     admitted = circuit_breaker.admit(account_key)
     assert admitted is not None
     return admitted
 
 
-def test_five_failures_pause_the_account_and_failed_probes_double_the_pause(clock: Clock) -> None:
-    for _ in range(4):
+def fail(times: int) -> None:
+    for _ in range(times):
         circuit_breaker.failed(admission(), "no response")
-    circuit_breaker.failed(admission(), "no response")
-    for seconds in (15, 30, 60, 120, 120):
+
+
+def test_ten_failures_pause_the_account_and_failed_probes_double_the_pause(clock: Clock) -> None:
+    fail(9)
+    assert not admission().probe
+    fail(1)
+    for seconds in (2, 4, 8, 16, 32, 60, 60):
         assert circuit_breaker.admit("account") is None
         clock.advance(seconds=seconds - 1)
         assert circuit_breaker.admit("account") is None
@@ -40,20 +54,52 @@ def test_five_failures_pause_the_account_and_failed_probes_double_the_pause(cloc
         circuit_breaker.failed(probe, "no response")
 
 
+def test_faults_at_random_pause_nothing() -> None:
+    """Two of five requests fail, which is no outage."""
+    chance = random.Random(1)
+    for _ in range(1000):
+        admitted = admission()
+        if chance.random() < 0.4:
+            circuit_breaker.failed(admitted, "no response")
+        else:
+            circuit_breaker.responded(admitted)
+    assert not circuit_breaker.pauses({})
+
+
 def test_response_in_between_resets_the_count() -> None:
     for _ in range(3):
-        for _ in range(4):
-            circuit_breaker.failed(admission(), "no response")
+        fail(9)
         circuit_breaker.responded(admission())
     assert circuit_breaker.admit("account")
 
 
-def test_probe_with_a_response_resumes(clock: Clock) -> None:
-    circuit_breaker.rate_limited(admission(), retry_after=None)
-    clock.advance(seconds=61)
-    circuit_breaker.responded(admission())
+@pytest.mark.parametrize("pause", [open_by_failures, open_by_credentials])
+def test_probe_with_a_response_resumes(clock: Clock, pause: Callable[[], None]) -> None:
+    pause()
+    assert circuit_breaker.admit("account") is None
+    clock.advance(minutes=6)
+    probe = admission()
+    assert probe.probe
+    assert circuit_breaker.admit("account") is None, "one probe at a time"
+    circuit_breaker.responded(probe)
     assert admission() == admission()
     assert CircuitBreaker.objects.get().reason == ""
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 60), (1, 1), (30, 30), (7200, 600)])
+def test_all_workers_go_on_when_the_pause_of_a_rate_limit_is_over(
+    clock: Clock, retry_after: float | None, seconds: int
+) -> None:
+    """Without one that tries first: where many requests are sent, another 429 may come at any time."""
+    before = admission()
+    circuit_breaker.rate_limited(before, retry_after=retry_after)
+    clock.advance(seconds=seconds - 0.5)
+    assert circuit_breaker.admit("account") is None
+    clock.advance(seconds=1)
+    admitted = [admission() for _ in range(5)]
+    assert not any(found.probe for found in admitted)
+    circuit_breaker.failed(admitted[0], "no response")
+    assert not admission().probe, "one failure after a rate limit pauses nothing"
 
 
 def test_results_of_earlier_requests_neither_resume_nor_prolong_the_pause(clock: Clock) -> None:
@@ -68,10 +114,12 @@ def test_results_of_earlier_requests_neither_resume_nor_prolong_the_pause(clock:
 
 
 def test_probe_whose_worker_was_killed_pauses_for_one_lease_only(clock: Clock) -> None:
-    circuit_breaker.rate_limited(admission(), retry_after=30)
-    clock.advance(seconds=31)
+    fail(10)
+    clock.advance(seconds=3)
     assert admission().probe
-    clock.advance(seconds=181)
+    clock.advance(seconds=49)
+    assert circuit_breaker.admit("account") is None
+    clock.advance(seconds=2)
     assert admission().probe
 
 
@@ -86,18 +134,22 @@ def test_pause_without_a_length_still_pauses(retry_after: float, clock: Clock) -
 def test_clock_set_back_an_hour_ends_the_pause(clock: Clock) -> None:
     circuit_breaker.rate_limited(admission(), retry_after=60)
     clock.advance(hours=-1)
-    assert admission().probe
+    assert not circuit_breaker.pauses({})
+    assert admission()
 
 
 def test_outage_costs_a_handful_of_requests(accept: Accept, cloudflare: Any, clock: Clock) -> None:
-    """Ten minutes without a response, sixty pending rows, a worker every five seconds."""
+    """Ten minutes without a response, sixty pending rows, a worker every five seconds.
+
+    Ten requests open the breaker, then a probe goes out after 2, 4, 8, 16, 32 seconds and each minute.
+    """
     for _ in range(60):
         accept()
     cloudflare.faults.rates = {"500": 1.0}
     for _ in range(120):
         process()
         clock.advance(seconds=5)
-    assert len(cloudflare.requests) <= 15
+    assert len(cloudflare.requests) <= 30
     cloudflare.faults.rates = {}
     clock.advance(seconds=121)
     for _ in range(7):
@@ -139,10 +191,14 @@ def test_storage_that_was_removed_from_the_settings_keeps_its_rows(
     settings.STORAGES = {alias: declared[alias] for alias in ("default", "staticfiles")}
     destinations._reported.clear()
     for _ in range(3):
-        messages_due()
+        sweep()
         assert work() == 0
+    expected = (
+        "Images are pending for the storage 'cloudflare_images' and cannot be processed here: "
+        "it is not in STORAGES"
+    )
     assert [record.message for record in caplog.records if "cloudflare_images" in record.message] == [
-        "Images are pending for the storage 'cloudflare_images', which cannot be used: it is not in STORAGES"
+        expected
     ]
     settings.STORAGES = declared
     assert work() == 1
@@ -159,7 +215,7 @@ def test_unusable_token_is_logged_once_and_does_no_harm(
     for _ in range(3):
         work()
         clock.advance(minutes=6)
-    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
     assert "op run" in Upload.objects.exclude(last_error="")[0].last_error
     use_background_storage(settings, cloudflare)
     assert work() >= 2
@@ -176,8 +232,57 @@ def test_revoked_token_rejects_nothing(
         work()
         clock.advance(minutes=6)
     assert len(cloudflare.requests) == 4
-    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
     assert Upload.objects.filter(state=State.PENDING).count() == 4
     use_background_storage(settings, cloudflare)
     work()
     assert len(cloudflare.images) == 4
+
+
+@pytest.mark.parametrize("refused", ["revoked", "op://vault/item"])
+def test_another_token_resumes_at_once(accept: Accept, cloudflare: Any, settings: Any, refused: str) -> None:
+    accept()
+    use_background_storage(settings, cloudflare, api_token=refused)
+    work()
+    assert circuit_breaker.pauses({})
+    assert work() == 0
+    use_background_storage(settings, cloudflare)
+    assert work() == 1
+    assert len(cloudflare.images) == 1
+    assert not circuit_breaker.pauses({})
+    assert refused not in str(CircuitBreaker.objects.values())
+
+
+def test_another_token_of_a_second_alias_resumes_at_once(
+    accept: Accept, cloudflare: Any, settings: Any
+) -> None:
+    use_background_storage(settings, cloudflare, "private", api_token="revoked")
+    accept(storage="private")
+    work()
+    assert circuit_breaker.pauses({})
+    use_background_storage(settings, cloudflare, "private")
+    assert work() == 1
+
+
+def test_another_token_ends_no_pause_of_another_reason(cloudflare: Any, settings: Any) -> None:
+    account = find_account("cloudflare_images")
+    assert account is not None
+    admitted = circuit_breaker.admit(account.key, "one token")
+    assert admitted is not None
+    circuit_breaker.rate_limited(admitted, retry_after=60)
+    assert circuit_breaker.admit(account.key, "another token") is None
+
+
+def test_image_arrives_though_two_of_five_requests_fail(
+    accept: Accept, cloudflare: Any, clock: Clock
+) -> None:
+    """Within a minute of the clock, one worker a second: no pause of the account, short ones of images."""
+    for _ in range(20):
+        accept()
+    cloudflare.faults.rates = {"500": 0.1, "reset_before": 0.1, "reset_after": 0.1, "cut": 0.1}
+    for _ in range(60):
+        work()
+        assert not circuit_breaker.pauses({})
+        clock.advance(seconds=1)
+    assert len(cloudflare.images) == 20
+    assert not Upload.objects.exclude(state=State.STORED).exists()

@@ -38,6 +38,7 @@ class Site:
             "database": servers.sqlite(folder),
             "huey": {"huey_class": "huey.MemoryHuey"},
             "haste": 1,
+            "api_rate": None,
             "options": {name: getattr(emulator, name) for name in options},
         }
         settings = {"DJANGO_SETTINGS_MODULE": "tests.chaos.settings", "CF_IMAGES_SITE": json.dumps(site)}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.files.storage import storages
+from django.core.management import call_command
+from django.db import connection
 
 from cf_images.background import delete, open_pending, rows, upload_from_url
-from cf_images.client import CloudflareImagesClient
+from cf_images.client import CloudflareImagesClient, DirectUpload
 from cf_images.exceptions import ImageRejectedError
 from cf_images.models import State, Upload
 from tests.background.conftest import ALIAS, Clock, use_background_storage, work
@@ -37,17 +42,34 @@ def finish(row: Upload, clock: Clock) -> None:
     assert is_stored(row)
 
 
-def test_reservation_survives_a_failed_upload(row: Upload, cloudflare: Any, clock: Clock) -> None:
+def requests_to(cloudflare: Any, method: str, part: str) -> int:
+    return sum(found.method == method and part in found.path for found in cloudflare.requests)
+
+
+def test_failed_upload_leaves_no_draft_and_no_second_image(
+    row: Upload, cloudflare: Any, clock: Clock
+) -> None:
+    """The upload URL is not kept, so that the next attempt deletes the draft and reserves another ID."""
     cloudflare.faults.places = ("upload",)
     cloudflare.faults.plan("500")
     work()
     row.refresh_from_db()
     reserved = row.remote_id
-    assert reserved
-    assert row.upload_url
+    assert cloudflare.images.find(reserved).draft
     finish(row, clock)
-    assert row.remote_id == reserved
-    assert list(cloudflare.images) == [reserved]
+    assert row.remote_id != reserved
+    assert list(cloudflare.images) == [row.remote_id]
+    assert cloudflare.images.find(reserved) is None
+
+
+def test_upload_without_a_response_is_confirmed_and_not_sent_again(
+    row: Upload, cloudflare: Any, clock: Clock
+) -> None:
+    cloudflare.faults.places = ("upload",)
+    cloudflare.faults.plan("reset_after")
+    work()
+    assert is_stored(row)
+    assert list(cloudflare.images) == [row.remote_id]
 
 
 @pytest.mark.parametrize("fault", ["500", "reset_before", "reset_after", "cut", "429", "internal_5550"])
@@ -96,24 +118,13 @@ def test_name_finds_the_image_also_when_background_is_turned_off(
     row: Upload, cloudflare: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work()
-    monkeypatch.setattr(rows, "_remote_ids", {})  # as in a new process
+    rows._remote_ids.clear()  # as in a new process
     use_background_storage(settings, cloudflare, background=False)
     storage = storages[ALIAS]
     with storage.open(row.name) as file:
         assert file.read() == picture()
     storage.delete(row.name)
     assert not cloudflare.images
-
-
-def test_expired_reservation_is_replaced(row: Upload, cloudflare: Any, clock: Clock) -> None:
-    cloudflare.faults.places = ("upload",)
-    cloudflare.faults.plan("500")
-    work()
-    row.refresh_from_db()
-    first = row.remote_id
-    Upload.objects.update(upload_url_expires_at=clock.now())
-    finish(row, clock)
-    assert row.remote_id != first
 
 
 def test_reservation_that_cloudflare_forgot_is_replaced(row: Upload, cloudflare: Any, clock: Clock) -> None:
@@ -125,16 +136,54 @@ def test_reservation_that_cloudflare_forgot_is_replaced(row: Upload, cloudflare:
     assert list(cloudflare.images) == [row.remote_id]
 
 
-def test_upload_url_is_never_logged_or_printed(
-    row: Upload, cloudflare: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("stored", [False, True])
+def test_upload_url_is_nowhere(
+    row: Upload,
+    cloudflare: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stored: bool,
 ) -> None:
+    """Not in a row, a dump, a pickle, a log (also not of SQL), or an error: whoever has it may upload."""
     caplog.set_level("DEBUG")
+    connection.force_debug_cursor = True
+    urls: list[str] = []
+    reserve = CloudflareImagesClient.create_direct_upload
+
+    def seen(client: Any, **options: Any) -> DirectUpload:
+        reserved = reserve(client, **options)
+        urls.append(reserved.upload_url)
+        return reserved
+
+    monkeypatch.setattr(CloudflareImagesClient, "create_direct_upload", seen)
     cloudflare.faults.places = ("upload",)
-    cloudflare.faults.plan("500")
-    work()
+    if not stored:
+        cloudflare.faults.plan("500")
+    try:
+        work()
+    finally:
+        connection.force_debug_cursor = False
+    (url,) = urls
     row.refresh_from_db()
-    assert row.upload_url
-    assert row.upload_url not in f"{caplog.text} {row.last_error} {row!r} {row}"
+    assert is_stored(row) is stored
+    dump = io.StringIO()
+    call_command("dumpdata", "cf_images", stdout=dump)
+    assert row.name in dump.getvalue()
+    assert "UPDATE" in str(connection.queries_log), "SQL is logged"
+    everything = [
+        *(str(found) for found in Upload.objects.values()),
+        dump.getvalue(),
+        repr(pickle.dumps(row)),
+        caplog.text,
+        str(connection.queries_log),
+        repr(row),
+        str(row),
+    ]
+    secret = urlsplit(url).path.rpartition("/")[2]
+    kept = [text for text in everything if url in text]
+    assert not kept
+    assert secret == row.remote_id, "the path says only the ID, which is no secret"
 
 
 class TestByURL:

@@ -8,16 +8,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from huey import MemoryHuey, RedisHuey
 from huey.contrib import djhuey
 
-from cf_images.background import huey_tasks, process, queue_notifier, timing
-from cf_images.models import Upload
-from tests.background.conftest import Clock
+from cf_images.background import (
+    circuit_breaker,
+    heartbeat,
+    huey_tasks,
+    process,
+    queue_notifier,
+    timing,
+    worker,
+)
+from cf_images.background.circuit_breaker import Admission
+from cf_images.background.destinations import destinations
+from cf_images.models import QueueState, Upload
+from tests.background.conftest import ALIAS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,8 +38,10 @@ Accept = Callable[..., Upload]
 @pytest.fixture(autouse=True)
 def no_hanging_threads() -> Iterator[None]:
     queue_notifier._hanging.clear()
+    queue_notifier._failing.clear()
     yield
     queue_notifier._hanging.clear()
+    queue_notifier._failing.clear()
 
 
 @pytest.fixture
@@ -139,78 +152,115 @@ def test_immediate_mode_uploads_within_the_request(accept: Accept, cloudflare: A
     assert row.name in cloudflare.images
 
 
-def test_sweep_sends_a_message_for_every_ten_due_rows_and_processes_none(
-    accept: Accept, cloudflare: Any, queue: MemoryHuey, clock: Clock
+def empty(queue: MemoryHuey) -> None:
+    queue.flush()
+    QueueState.objects.all().delete()
+
+
+def seconds_until(task: Any) -> float:
+    """Return when the message wakes a worker; huey hands it out before, and sets it aside."""
+    eta: datetime = task.eta
+    return (eta - datetime.now(UTC).replace(tzinfo=None)).total_seconds()
+
+
+def test_saves_send_no_more_messages_than_there_are_workers(
+    accept: Accept, queue: MemoryHuey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        accept()
+    assert len(queue.pending()) == 1
+    monkeypatch.setattr(heartbeat, "threads", lambda: 4)
+    for _ in range(25):
+        accept()
+    assert len(queue.pending()) == 4
+
+
+def test_sweep_sends_one_message_and_processes_nothing(
+    accept: Accept, cloudflare: Any, queue: MemoryHuey
 ) -> None:
     for _ in range(25):
         accept()
-    queue.flush()
+    empty(queue)
     huey_tasks.cf_images_sweep.call_local()
-    assert len(queue.pending()) == 3
+    huey_tasks.cf_images_sweep.call_local()
+    assert len(queue.pending()) == 1
     assert not cloudflare.requests
 
 
-def test_two_sweeps_do_no_harm(accept: Accept, queue: MemoryHuey, cloudflare: Any) -> None:
+def test_sweep_sends_none_for_paused_accounts(accept: Accept, cloudflare: Any, queue: MemoryHuey) -> None:
     accept()
-    queue.flush()
-    huey_tasks.cf_images_sweep.call_local()
-    huey_tasks.cf_images_sweep.call_local()
-    assert len(queue.pending()) == 2
-    while task := queue.dequeue():
-        huey_tasks.cf_images_process.call_local(*task.args)
-    assert len(cloudflare.requests) == 1
+    (destination,) = (found for found in destinations() if ALIAS in found.accounts)
+    circuit_breaker.rate_limited(Admission(account_key=destination.account_key), retry_after=90)
+    empty(queue)
+    for _ in range(3):
+        huey_tasks.cf_images_sweep.call_local()
+    (task,) = queue.pending()
+    assert seconds_until(task) > 80, "it arrives when the pause is over"
 
 
-def test_sweep_stops_at_the_first_message_that_the_queue_refuses(
+def test_worker_wakes_another_where_there_is_work_for_two(
     accept: Accept, queue: MemoryHuey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(25):
-        accept()
-    sent: list[object] = []
+    rows = [accept() for _ in range(5)]
+    empty(queue)
+    during: list[int] = []
+    real = worker.process
 
-    def refuse(*message: object, **_: object) -> None:
-        sent.append(message)
+    def process_and_look(hint: int | None) -> Any:
+        during.append(len(queue.pending()))
+        return real(hint)
+
+    monkeypatch.setattr(worker, "process", process_and_look)
+    huey_tasks.cf_images_process.call_local(rows[0].pk)
+    assert during == [1]
+
+
+def test_retry_that_is_due_soon_wakes_a_worker_then(
+    accept: Accept, cloudflare: Any, queue: MemoryHuey
+) -> None:
+    row = accept()
+    Upload.objects.update(next_attempt_at=timezone.now() + timedelta(seconds=20))
+    empty(queue)
+    huey_tasks.cf_images_process.call_local(row.pk)
+    huey_tasks.cf_images_process.call_local(row.pk)
+    (task,) = queue.pending()
+    assert 15 < seconds_until(task) <= 21
+
+
+def test_message_that_the_queue_refuses_is_not_counted(
+    accept: Accept, queue: MemoryHuey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept()
+    empty(queue)
+    enqueue = queue.storage.enqueue
+
+    def refuse(*_: object, **__: object) -> None:
         raise ConnectionError
 
     monkeypatch.setattr(queue.storage, "enqueue", refuse)
-    with pytest.raises(ConnectionError):  # huey logs it
-        huey_tasks.cf_images_sweep.call_local()
-    assert len(sent) == 1
-
-
-def test_worker_with_more_due_notifies_again(
-    accept: Accept, messages: list[int | None], cloudflare: Any
-) -> None:
-    rows = [accept() for _ in range(12)]
-    messages.clear()
-    assert process(rows[0].pk) == 10
-    assert messages == [None]
-    assert process() == 2
-    assert messages == [None]
+    assert not queue_notifier.notify()
+    monkeypatch.setattr(queue.storage, "enqueue", enqueue)
+    assert queue_notifier.notify()
+    assert len(queue.pending()) == 1
 
 
 def test_worker_that_has_run_for_long_notifies_again(
     accept: Accept, messages: list[int | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [accept() for _ in range(3)]
+    rows = [accept() for _ in range(2)]
     messages.clear()
     monkeypatch.setattr(timing, "MAX_RUN_SECONDS", 0)
     assert process(rows[0].pk) == 1
     assert messages == [None]
 
 
-def test_huey_task_with_more_due_sends_another_message(
-    accept: Accept, queue: MemoryHuey, cloudflare: Any
+def test_worker_of_another_queue_takes_all_that_is_due(
+    accept: Accept, messages: list[int | None], cloudflare: Any
 ) -> None:
     rows = [accept() for _ in range(12)]
-    queue.flush()
-    huey_tasks.cf_images_process.call_local(rows[0].pk)
-    (task,) = queue.pending()
-    assert (task.name, task.args, task.kwargs) == ("cf_images_process", (), {})
-    assert len(cloudflare.images) == 10
-    queue.flush()
-    huey_tasks.cf_images_process.call_local()
-    assert not queue.pending()
+    assert messages == [rows[0].pk], "a second message would do nothing"
+    assert process(rows[0].pk) == 12
+    assert messages == [rows[0].pk, None], "work for another worker"
     assert len(cloudflare.images) == 12
 
 
@@ -218,7 +268,7 @@ def test_huey_task_that_has_run_for_long_sends_another_message(
     accept: Accept, queue: MemoryHuey, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [accept() for _ in range(3)]
-    queue.flush()
+    empty(queue)
     monkeypatch.setattr(timing, "MAX_RUN_SECONDS", 0)
     huey_tasks.cf_images_process.call_local(rows[0].pk)
     assert len(queue.pending()) == 1
@@ -230,10 +280,36 @@ def test_immediate_task_with_more_due_does_not_call_itself(
 ) -> None:
     """It would upload the whole backlog within one request."""
     rows = [accept() for _ in range(3)]
-    monkeypatch.setattr(timing, "MAX_ROWS", 1)
+    monkeypatch.setattr(timing, "MAX_RUN_SECONDS", 0)
     assert djhuey.HUEY.immediate
     huey_tasks.cf_images_process.call_local(rows[0].pk)
     assert list(cloudflare.images) == [rows[0].name]
+
+
+@pytest.mark.parametrize("queue_setting", [3, ["huey"], "no.such.module"])
+def test_wrong_queue_loses_no_image(accept: Accept, settings: Any, queue_setting: object) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": queue_setting}
+    assert Upload.objects.filter(pk=accept().pk).exists()
+
+
+def test_failing_queue_is_logged_once_until_it_works_again(
+    accept: Accept,
+    messages: list[int | None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(_: int | None) -> None:
+        raise OSError
+
+    monkeypatch.setattr(sys.modules[__name__], "own_queue", broken)
+    for _ in range(3):
+        accept()
+    monkeypatch.setattr(sys.modules[__name__], "own_queue", messages.append)
+    accept()
+    found = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(found) == 2
+    assert "cannot be reached" in found[0]
+    assert "again" in found[1]
 
 
 def test_djangos_tasks_are_a_queue(accept: Accept, cloudflare: Any, settings: Any) -> None:

@@ -166,7 +166,7 @@ def test_refused_credentials_reject_nothing(
     work()
     assert len(server.requests) == 2  # one probe
     assert [row.state for row in Upload.objects.all()] == [PENDING] * 3
-    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
     clock.advance(minutes=6)
     for row in accepted:
         server.respond("POST", success(row.name))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -26,14 +26,14 @@ from hypothesis.stateful import (
 )
 
 from cf_images.accounts import Account
-from cf_images.background import delete, leases, operations, upload_from_file, worker
+from cf_images.background import delete, leases, operations, pace, timing, upload_from_file, worker
 from cf_images.client import Image
 from cf_images.exceptions import (
     CloudflareUnavailableError,
     ImageExistsError,
     ImageRejectedError,
 )
-from cf_images.models import TO_PROCESS, Chunk, CircuitBreaker, State, Upload
+from cf_images.models import AccountPace, Chunk, CircuitBreaker, State, Upload
 from tests.background.conftest import ALIAS
 from tests.background.simulation import FAULTS, FakeClient, KilledError, Simulation
 from tests.pictures import picture
@@ -49,12 +49,13 @@ class Uploads(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        for model in (Chunk, Upload, CircuitBreaker):
+        for model in (Chunk, Upload, CircuitBreaker, AccountPace):
             model.objects.all().delete()
         self.simulation = Simulation(meanwhile=self.other_worker)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(timezone, "now", self.simulation.now)
         self.patch.setattr(Account, "client", lambda _, **__: FakeClient(self.simulation))
+        self.patch.setattr(pace.Pace, "acquire", lambda *_, **__: 0.0)  # it waits by the real clock
         self.accepted: dict[str, bytes] = {}
         self.deleted: set[str] = set()
 
@@ -116,7 +117,7 @@ class Uploads(RuleBasedStateMachine):
                 self.simulation.tick(4000)
                 while worker.process_one():
                     pass
-                if not Upload.objects.filter(state__in=TO_PROCESS).exists():
+                if not Upload.objects.exclude(next_attempt_at=None).exists():
                     break
             self.nothing_accepted_is_lost()
             states = dict(Upload.objects.values_list("name", "state"))
@@ -165,7 +166,7 @@ def timeout_is_success(patch: pytest.MonkeyPatch) -> None:
 
 
 def leases_never_expire(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(leases, "_is_free", lambda _: Q(lease=""))
+    patch.setattr(timing, "LEASE", timedelta(days=365))
 
 
 def writes_are_not_fenced(patch: pytest.MonkeyPatch) -> None:
@@ -174,9 +175,10 @@ def writes_are_not_fenced(patch: pytest.MonkeyPatch) -> None:
 
 
 def reservation_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
-    def reserve(claim: Any, client: Any) -> None:
+    def reserve(claim: Any, client: Any) -> Any:
         reserved = client.create_direct_upload(metadata=claim.upload.metadata)
-        claim.upload.remote_id, claim.upload.upload_url = reserved.id, reserved.upload_url
+        claim.upload.remote_id = reserved.id
+        return reserved
 
     patch.setattr(operations, "_reserve", reserve)
 

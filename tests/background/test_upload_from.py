@@ -20,6 +20,7 @@ from cf_images.background import (
     delete,
     open_pending,
     pending_size,
+    timing,
     upload_from_file,
     upload_from_url,
 )
@@ -283,7 +284,7 @@ class TestLocalStorageByURL:
         row = self.accepted(server)
         work()
         now = time.time
-        monkeypatch.setattr(time, "time", lambda: now() + 61)
+        monkeypatch.setattr(time, "time", lambda: now() + timing.ASSUME_PENDING_SECONDS + 1)
         assert storages["default"].url(row.name) == f"/media/{row.name}"
 
     def test_unknown_name_is_still_not_found(self, db: None) -> None:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.background.test_chaos import needs
-from tests.chaos import servers
+from tests.background import databases
 from tests.chaos.processes import Site
 
 pytestmark = pytest.mark.timeout(400)
@@ -20,29 +16,8 @@ pytestmark = pytest.mark.timeout(400)
 ROWS, WORKERS = 200, 4
 
 
-def sqlite(folder: Path) -> AbstractContextManager[dict[str, Any]]:
-    return nullcontext(servers.sqlite(folder))
-
-
-def postgresql(_: Path) -> AbstractContextManager[dict[str, Any]]:
-    return servers.postgresql()
-
-
-def mariadb(_: Path) -> AbstractContextManager[dict[str, Any]]:
-    return servers.mariadb()
-
-
-@pytest.mark.parametrize(
-    "database",
-    [
-        sqlite,
-        pytest.param(postgresql, marks=needs("PostgreSQL")),
-        pytest.param(mariadb, marks=needs("MariaDB")),
-    ],
-)
-def test_each_row_is_claimed_once(
-    tmp_path: Path, database: Callable[[Path], AbstractContextManager[dict[str, Any]]]
-) -> None:
+@pytest.mark.parametrize("database", databases.EACH)
+def test_each_row_is_claimed_once(tmp_path: Path, database: databases.Database) -> None:
     huey = {"huey_class": "huey.MemoryHuey"}
     with database(tmp_path) as chosen, Site(tmp_path, database=chosen, huey=huey) as site:
         site.run("visitors", "1", str(ROWS))

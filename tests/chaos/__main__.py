@@ -25,7 +25,7 @@ def main() -> None:
         return
     end_with_parent()
     if command == "emulator":
-        _emulator()
+        _emulator(*arguments)
     elif command in ("visitors", "sweep", "claim"):
         django.setup()
         from tests.chaos import visitors
@@ -46,12 +46,17 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _emulator() -> None:
-    """Write how to reach the emulator, as options of a storage, and serve until the parent ends."""
+def _emulator(rate: str = "") -> None:
+    """Write how to reach the emulator, as options of a storage, and serve until the parent ends.
+
+    ``rate`` is how many requests a second it allows.
+    """
     from cf_images.emulator import Emulator
+    from cf_images.emulator.limits import Limits
 
     options = ("account_id", "api_token", "account_hash", "api_url", "delivery_url")
-    with Emulator() as emulator:
+    limits = Limits(api_rate=int(rate), api_window=1) if rate else Limits()
+    with Emulator(limits=limits) as emulator:
         sys.stdout.write(json.dumps({name: getattr(emulator, name) for name in options}) + "\n")
         sys.stdout.flush()
         threading.Event().wait()

@@ -24,4 +24,5 @@ class ChaosConfig(AppConfig):
         for name, value in vars(timing).items():
             if isinstance(value, timedelta):
                 setattr(timing, name, value / settings.HASTE)
+        timing.REQUEST_SECONDS /= settings.HASTE  # a lease must outlast it
         timing.MAX_PAUSE = min(timing.MAX_PAUSE, _LONGEST_PAUSE)

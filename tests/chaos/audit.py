@@ -14,7 +14,7 @@ from django.core.files.storage import storages
 
 from cf_images.exceptions import ImageNotFoundError
 from cf_images.images.metadata import token_of
-from cf_images.models import TO_PROCESS, Chunk, State, Upload
+from cf_images.models import Chunk, State, Upload
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _pending() -> dict[str, int]:
     """Count the rows that are pending or deleting, and those of them that a worker has leased."""
-    pending = Upload.objects.filter(state__in=TO_PROCESS)
+    pending = Upload.objects.exclude(next_attempt_at=None)
     return {"pending": pending.count(), "leased": pending.exclude(lease="").count()}
 
 

@@ -20,11 +20,21 @@ _SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.chaos.settings"}
 class Site:
     """Processes that share a database, a queue and an emulator; ``haste`` divides all durations.
 
+    ``api_rate`` is the setting; ``edge_rate`` the requests a second that the emulator allows, by default any.
     Each writes a log in ``folder``.
     """
 
-    def __init__(self, folder: Path, *, database: Any, huey: Any, haste: float = 1) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: Any,
+        huey: Any,
+        haste: float = 1,
+        api_rate: Any = None,
+        edge_rate: int | None = None,
+    ) -> None:
+        self.folder, self.api_rate, self.edge_rate = folder, api_rate, edge_rate
         self.database, self.huey, self.haste = database, huey, haste
         self.options: dict[str, Any] = {}
         self._started: list[subprocess.Popen[str]] = []
@@ -116,11 +126,19 @@ class Site:
         return "\n    ".join(line for name, lines in logs.items() if lines for line in [f"{name}:", *lines])
 
     def _settings(self) -> str:
-        site = {"database": self.database, "huey": self.huey, "haste": self.haste, "options": self.options}
-        return json.dumps(site)
+        return json.dumps(
+            {
+                "database": self.database,
+                "huey": self.huey,
+                "haste": self.haste,
+                "options": self.options,
+                "api_rate": self.api_rate,
+            }
+        )
 
     def _start_emulator(self) -> None:
-        emulator = self.start("emulator", output=subprocess.PIPE)
+        rate = [str(self.edge_rate)] if self.edge_rate else []
+        emulator = self.start("emulator", *rate, output=subprocess.PIPE)
         output = emulator.stdout.readline() if emulator.stdout else ""
         if not output:
             raise RuntimeError(f"The emulator did not start; {self.last_lines()}")

@@ -17,11 +17,12 @@ from tests.chaos import servers
 from tests.chaos.pictures import picture
 from tests.chaos.processes import Site
 
-HASTE = 20  # a lease of nine seconds, a request's deadline of three, a sweep every three
-_SWEEP = 1.0  # seconds; three would be in proportion
+HASTE = 10  # a lease of five seconds, a request's deadline of four, a sweep every six
+_SWEEP = 1.0  # seconds; six would be in proportion
 _KINDS = ("500", "html_502", "internal_5550", "reset_before", "reset_after", "cut", "slow")
 _VISITORS = 2
-_CONSUMER = ("run_huey", "-k", "thread", "-w", "4", "-m", "1", "-q")
+_HUEY = ("run_huey", "-k", "thread", "-w", "4", "-m", "1", "-q")
+_LOOP = ("cf_images", "process", "--loop", "--workers", "4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,17 @@ def on_servers(plan: Plan) -> dict[str, Any]:
         return run(plan, Path(folder), database=database, huey=huey)
 
 
-def run(plan: Plan, folder: Path, *, database: Any, huey: Any) -> dict[str, Any]:
+def on_mariadb(plan: Plan) -> dict[str, Any]:
+    """Run the plan on MariaDB, with ``process --loop`` in place of huey's consumer."""
+    with tempfile.TemporaryDirectory() as name, servers.mariadb() as database:
+        folder = Path(name)
+        huey = servers.sqlite_huey(folder)
+        return run(plan, folder, database=database, huey=huey, consumer=_LOOP)
+
+
+def run(
+    plan: Plan, folder: Path, *, database: Any, huey: Any, consumer: tuple[str, ...] = _HUEY
+) -> dict[str, Any]:
     """Upload, kill the worker again and again, wait until nothing is pending, and return the counts."""
     began = time.monotonic()
     with Site(folder, database=database, huey=huey, haste=HASTE) as site, _sources() as sources:
@@ -81,7 +92,7 @@ def run(plan: Plan, folder: Path, *, database: Any, huey: Any) -> dict[str, Any]
                 site.start("visitors", str(first), str(share), sources, output=output) for first in firsts
             ]
             site.start("sweep", str(_SWEEP))
-            leased = _kill(site, plan)
+            leased = _kill(site, plan, consumer)
             for visitor in visitors:
                 if visitor.wait(plan.patience):
                     raise RuntimeError(f"A visitor failed; {site.last_lines()}")
@@ -102,20 +113,20 @@ def run(plan: Plan, folder: Path, *, database: Any, huey: Any) -> dict[str, Any]
     }
 
 
-def _kill(site: Site, plan: Plan) -> int:
+def _kill(site: Site, plan: Plan, command: tuple[str, ...]) -> int:
     """Start, let work and kill a consumer, again and again; return how many rows were leased at the kills.
 
     The next consumer is started before the kill, so that no time is lost while it starts.
     """
     chance, leased = random.Random(plan.seed), 0
-    consumer, following = site.start(*_CONSUMER), site.start(*_CONSUMER)
+    consumer, following = site.start(*command), site.start(*command)
     for _ in range(plan.kills):
         goal = site.counters()["requests"] + plan.uploads // plan.kills + chance.randrange(5)
         _wait_for_request(site, goal, seconds=plan.patience)
         consumer.kill()
         consumer.wait()
         leased += site.ask("pending")["leased"]
-        consumer, following = following, site.start(*_CONSUMER)
+        consumer, following = following, site.start(*command)
     return leased
 
 

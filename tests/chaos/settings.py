@@ -33,7 +33,11 @@ STORAGES = {
     "direct": {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": _OPTIONS},
 }
 SILENCED_SYSTEM_CHECKS = ["cf_images.E011"]  # the API is an emulator
-CF_IMAGES = {"UPLOAD_URL_SCHEMES": ("http", "https"), "UPLOAD_URL_LOCAL_HOSTS": ("127.0.0.1",)}
+CF_IMAGES = {
+    "UPLOAD_URL_SCHEMES": ("http", "https"),
+    "UPLOAD_URL_LOCAL_HOSTS": ("127.0.0.1",),
+    "API_RATE": SITE["api_rate"],
+}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

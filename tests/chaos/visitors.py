@@ -12,7 +12,7 @@ import time
 
 from django.db import connection, transaction
 
-from cf_images.background import delete, huey_tasks, leases, upload_from_file, upload_from_url
+from cf_images.background import delete, destinations, huey_tasks, leases, upload_from_file, upload_from_url
 from tests.chaos.pictures import picture
 
 logger = logging.getLogger("cf_images.background")
@@ -80,8 +80,8 @@ def claim(signal: str) -> None:
     while not os.path.exists(signal):
         time.sleep(0.001)
     claimed = []
-    while rows := leases.candidates([ALIAS]):
-        claimed += [row.pk for row in rows if leases.claim(row.pk)]
+    while rows := [pk for found in destinations.destinations() for pk in leases.candidates(found)]:
+        claimed += [pk for pk in rows if leases.claim(pk)]
     _print(claimed=claimed)
 
 

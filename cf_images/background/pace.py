@@ -1,0 +1,234 @@
+"""The pace of background requests to an account, shared by its workers in all processes.
+
+Cloudflare documents 1,200 requests in five minutes for all tokens of a user, then a ban of five minutes
+that hits the site's own requests, too. Workers stay below that and leave a part of it to the site. Each
+request has a slot; a process reserves slots in the database for half a second ahead, so that many workers
+cost few queries. A rate limit (HTTP 429) lowers the pace for all, and it grows again slowly; without a
+configured limit, it is learned like that.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from datetime import datetime, timedelta
+
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Greatest
+from django.utils import timezone
+
+from cf_images import conf
+from cf_images.background.rows import database
+from cf_images.client.responses import RateLimit
+from cf_images.models import AccountPace
+
+logger = logging.getLogger("cf_images.background")
+
+_SHARE = 0.81  # of the configured limit; the rest is for the site's own requests
+_BURST = 0.05  # of the requests in a window that may be sent at once
+_AHEAD_SECONDS = 0.5  # for which a process reserves slots
+_MAX_SLOTS = 50
+_MAX_AHEAD = timedelta(minutes=2)  # a slot that is further away is wrong: the clock was set back
+
+_LOWERED = 0.9  # of the rate that passed when Cloudflare limited it
+_OBSERVED = 0.92  # of the rate that Cloudflare's headers allow
+_FADING = 0.9  # each second with requests
+_MIN_LIMIT = 0.2  # requests a second
+_MET_AGAIN = timedelta(seconds=1.5)  # after a pause
+_STRIKES = 2
+_STEADY_SECONDS = 20.0  # in which a lowered pace stays
+_GROWTH = 1.03  # each ten seconds afterwards
+_FORGOTTEN = 1000.0  # requests a second; a limit that has grown so far is none
+_WORTH_LOGGING = 0.8  # of the limit that was lowered before
+_ATTEMPTS = 50
+_COUNT_SECONDS = 0.2  # between two writes of what passed
+
+
+class Pace:
+    """The pace of one account, for the workers of this process."""
+
+    def __init__(self, account_key: str) -> None:
+        self._account_key = account_key
+        self._lock = threading.Lock()
+        self._slots: deque[tuple[datetime, datetime]] = deque()  # from when, and until when it is valid
+        self._passed = 0  # requests that are not counted in the database yet
+        self._counted_at = 0.0
+        self._window = 1  # seconds, as far as known
+        self._allowed = 0.0  # requests a second, as Cloudflare's headers say
+        self._in_force = math.inf  # requests a second, when slots were reserved
+
+    def acquire(self, *, max_wait: float) -> float:
+        """Wait for the next slot. Return 0, or the seconds until then if they are more than ``max_wait``.
+
+        A slot that is not waited for is kept for the next call.
+        """
+        with self._lock:
+            now = timezone.now()
+            while self._slots and self._slots[0][1] < now:  # together with later ones, it would be a burst
+                self._slots.popleft()
+            if not self._slots:
+                self._slots.extend(self._reserve())
+            if not self._slots:  # no limit
+                return 0.0
+            wait = (self._slots[0][0] - timezone.now()).total_seconds()
+            if wait > max_wait:
+                return wait
+            self._slots.popleft()
+        if wait > 0:
+            time.sleep(wait)
+        return 0.0
+
+    def passed(self) -> None:
+        """Count a request that Cloudflare has not limited."""
+        with self._lock:
+            self._passed += 1
+            if time.monotonic() < self._counted_at + _COUNT_SECONDS:
+                return
+            count, self._passed, self._counted_at = self._passed, 0, time.monotonic()
+        self._count(count)
+
+    def limited(self, *, pause: float) -> None:
+        """Lower the pace: Cloudflare has limited a request, and asks for a pause. Several at once lower it
+        once.
+
+        Without headers, the pace is only lowered when a request is limited just after such a pause: a pace
+        that is too high is limited again at once, while responses at random are not.
+        """
+        with self._lock:
+            count, self._passed = self._passed, 0
+        self._count(count)
+        row, now = self._row(), timezone.now()
+        if row.resumes_at and now < row.resumes_at < now + _MAX_AHEAD:
+            return
+        is_met_again = row.resumes_at is not None and now < row.resumes_at + _MET_AGAIN
+        strikes = row.strikes + 1 if is_met_again else 1
+        event = self._rows().filter(resumes_at=row.resumes_at)
+        if not event.update(resumes_at=now + timedelta(seconds=pause), strikes=strikes):
+            return
+        if self._allowed or strikes >= _STRIKES:
+            # What passed was less than allowed if workers were busy; what the headers say is more exact.
+            self._lower(row, max(row.count, row.peak, self._allowed, 1.0) * _LOWERED)
+
+    def observe(self, limit: RateLimit) -> None:
+        """Lower the pace where Cloudflare's headers allow less."""
+        # Only the first response of a window says how long it is.
+        self._window = window = max(self._window, limit.reset)
+        rate = limit.limit / window
+        if limit.reset > 1:
+            rate = min(rate, max(1, limit.remaining) / limit.reset)
+        self._allowed = allowed = rate * _OBSERVED
+        if allowed < self._in_force:
+            row, self._in_force = self._row(), allowed
+            known = self._limit(row, timezone.now())
+            if known is None or allowed < known:
+                self._lower(row, allowed)
+
+    def _lower(self, row: AccountPace, limit: float) -> None:
+        lowered, now = max(_MIN_LIMIT, limit), timezone.now()
+        changed = self._rows().filter(limited_at=row.limited_at).update(limit=lowered, limited_at=now)
+        if changed and (row.limit is None or lowered < row.limit * _WORTH_LOGGING):
+            logger.info("Cloudflare limits the rate; background requests go on with %.1f a second.", lowered)
+        with self._lock:
+            self._slots.clear()
+
+    def _count(self, count: int) -> None:
+        second = int(time.time())
+        is_same = Q(second=second)
+        self._row()
+        # MariaDB assigns in this order, and reads what it has assigned.
+        self._rows().update(
+            peak=Case(When(is_same, then="peak"), default=Greatest(F("count"), F("peak") * _FADING)),
+            count=Case(When(is_same, then=F("count") + count), default=Value(float(count))),
+            second=second,
+        )
+
+    def _reserve(self) -> list[tuple[datetime, datetime]]:
+        """Reserve slots for a moment ahead; none where there is no limit.
+
+        A slot that no worker takes in time is lost.
+        """
+        for _ in range(_ATTEMPTS):
+            row, now = self._row(), timezone.now()
+            rate, burst = self._rate(row, now)
+            self._in_force = math.inf if rate is None else rate
+            if rate is None:
+                return []
+            count = min(_MAX_SLOTS, max(1, int(rate * _AHEAD_SECONDS)))
+            interval = timedelta(seconds=1 / rate)
+            earliest = now - interval * burst
+            start = max(row.next_slot_at or earliest, earliest)
+            if start > now + _MAX_AHEAD:
+                start = now
+            end = start + interval * count
+            if self._rows().filter(next_slot_at=row.next_slot_at).update(next_slot_at=end):
+                slots, tolerance = (
+                    [start + interval * number for number in range(count)],
+                    interval * (burst + 1),
+                )
+                return [(slot, max(slot, now) + tolerance) for slot in slots]
+        later = timezone.now() + timedelta(seconds=1)
+        return [(later, later + timedelta(seconds=1))]  # other processes are faster; they keep the pace
+
+    def _rate(self, row: AccountPace, now: datetime) -> tuple[float | None, float]:
+        """Return requests a second, ``None`` for no limit, and how many may be sent at once."""
+        learned, configured = self._limit(row, now), conf.setting("API_RATE")
+        if configured is None:
+            return learned, 1.0
+        requests, seconds = configured
+        rate = requests / seconds * _SHARE
+        return min(rate, learned or rate), max(1.0, requests * _BURST) if learned is None else 1.0
+
+    def _limit(self, row: AccountPace, now: datetime) -> float | None:
+        """Return the limit as it has grown by now."""
+        if row.limit is None or row.limited_at is None:
+            return None
+        steady = (now - row.limited_at).total_seconds() - _STEADY_SECONDS
+        grown: float = row.limit * _GROWTH ** max(0.0, min(steady / 10, 500.0))
+        return None if grown > _FORGOTTEN else grown
+
+    def _row(self) -> AccountPace:
+        return AccountPace.objects.using(database()).get_or_create(pk=self._account_key)[0]
+
+    def _rows(self) -> QuerySet[AccountPace]:
+        return AccountPace.objects.using(database()).filter(pk=self._account_key)
+
+
+class Ticket:
+    """The slots of one attempt: the first was waited for before the row was claimed."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._is_first = True
+
+    def before_request(self) -> None:
+        """Wait until the next request of the attempt may be sent."""
+        if not self._is_first:
+            self._pace.acquire(max_wait=math.inf)
+        self._is_first = False
+
+    def observe(self, limit: RateLimit) -> None:
+        """Take note of a response's headers."""
+        self._pace.observe(limit)
+
+
+_paces: dict[str, Pace] = {}
+
+
+def pace_of(account_key: str) -> Pace:
+    """Return the pace of an account in this process."""
+    return _paces.setdefault(account_key, Pace(account_key))
+
+
+def clear_cache() -> None:
+    """Forget all slots: in a test, or in a forked process, where a thread of the parent may have held a
+    lock.
+    """
+    _paces.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows does not fork
+    os.register_at_fork(after_in_child=clear_cache)

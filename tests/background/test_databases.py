@@ -1,0 +1,320 @@
+"""What each database does: plans of queries, comparisons of identifiers, failed queries, transactions."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connections, models, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from cf_images.accounts import find_account
+from cf_images.background import delete, is_pending, leases, pending, rows, timing, upload_from_file, worker
+from cf_images.images import names
+from cf_images.models import (
+    AccountPace,
+    Chunk,
+    CircuitBreaker,
+    ExactCharField,
+    QueueState,
+    Rendition,
+    State,
+    Upload,
+    Worker,
+)
+from tests.background import databases
+from tests.background.conftest import ALIAS, destination_of
+from tests.pictures import picture
+
+pytestmark = pytest.mark.timeout(300)
+
+Later = Callable[[float], None]
+OLD = timing.ASSUME_PENDING_SECONDS + 1
+
+
+@pytest.fixture(params=databases.EACH)
+def database(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    cloudflare: Any,
+    django_db_blocker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Any]:
+    """The connection to an empty database with the tables of uploads."""
+    with (
+        django_db_blocker.unblock(),
+        request.param(tmp_path) as chosen,
+        databases.use(chosen, monkeypatch) as connection,
+    ):
+        yield connection
+
+
+def row(name: str, **fields: Any) -> Upload:
+    now = timezone.now()
+    given = {"storage": ALIAS, "token": "t", "created_at": now, "next_attempt_at": now, **fields}
+    return Upload(name=name, **given)
+
+
+# Plans
+
+
+def fill(number: int) -> None:
+    """Make as many stored rows, half as many pending and rejected ones, of this account and of another."""
+    account = find_account(ALIAS)
+    assert account is not None
+    now, made = timezone.now(), []
+    for position in range(2 * number):
+        state = (State.STORED, State.PENDING, State.STORED, State.REJECTED)[position % 4]
+        made.append(
+            row(
+                names.unique_name("web/a.png", seconds=int(now.timestamp()) - 100_000 + position),
+                account=account.key if position % 8 < 7 else "https://api.example.com/accounts/another",
+                state=state,
+                created_at=now - timedelta(seconds=100_000 - position),
+                next_attempt_at=now - timedelta(seconds=position) if state == State.PENDING else None,
+            )
+        )
+    Upload.objects.using(databases.ALIAS).bulk_create(made, batch_size=500)
+
+
+def analyze(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        table = "TABLE cf_images_upload" if connection.vendor == "mysql" else "cf_images_upload"
+        cursor.execute(f"ANALYZE {table}")
+        cursor.fetchall() if connection.vendor == "mysql" else None
+
+
+def problems(connection: Any, sql: str) -> list[str]:
+    """Return the parts of a plan that read a whole table or index, or sort."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            steps = [str(step[3]) for step in cursor.fetchall()]
+            return [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step]
+        if connection.vendor == "postgresql":
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
+            (found,) = cursor.fetchone()
+            nodes = list(nodes_of((found if isinstance(found, list) else json.loads(found))[0]["Plan"]))
+            slow = ("Seq Scan", "Sort", "Incremental Sort")  # to sort one row is nothing
+            return [kind for kind, expected in nodes if kind in slow and expected > 1]
+        cursor.execute(f"EXPLAIN {sql}")
+        columns = [column[0] for column in cursor.description]
+        plan = [dict(zip(columns, step, strict=True)) for step in cursor.fetchall()]
+        return [
+            f"{step['type']} {step['Extra']}"
+            for step in plan
+            if step["type"] in ("ALL", "index") or any(word in (step["Extra"] or "") for word in SLOW)
+        ]
+
+
+SLOW = ("filesort", "temporary")
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    yield plan["Node Type"], plan["Plan Rows"]
+    for part in plan.get("Plans", []):
+        yield from nodes_of(part)
+
+
+def find_and_claim() -> None:
+    found = leases.candidates(destination_of(ALIAS))
+    claimed = leases.claim(found[0])
+    assert claimed is not None
+    claimed.renew()
+    claimed.release()
+
+
+def read_pending_names() -> None:
+    pending._PendingNames()._read()
+
+
+def look_up_an_image() -> None:
+    name = names.unique_name("web/a.png", seconds=1)
+    rows.remote_id(name)
+    rows.find(name)
+    rows.is_deleting(name)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        find_and_claim,
+        read_pending_names,
+        look_up_an_image,
+        worker.next_due,
+        worker.has_work_for_others,
+        worker.sweep,
+    ],
+)
+def test_queries_of_workers_and_pages_neither_sort_nor_scan(
+    database: Any, use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a backlog of twenty times what a process keeps."""
+    monkeypatch.setattr(pending, "MAX_NAMES", 100)
+    fill(4000)
+    analyze(database)
+    leases.candidates(destination_of(ALIAS))  # once in a process, rows are adopted
+    with CaptureQueriesContext(database) as captured:
+        use()
+    queries = [query["sql"] for query in captured.captured_queries if "cf_images_upload" in query["sql"]]
+    assert queries
+    found = {sql: problems(database, sql) for sql in queries}
+    assert {sql: problem for sql, problem in found.items() if problem} == {}
+    assert not [sql for sql in queries if "COUNT(" in sql.upper()]
+
+
+def test_plan_of_a_scan_or_sort_is_noticed(database: Any) -> None:
+    fill(4000)
+    analyze(database)
+    assert problems(database, "SELECT id FROM cf_images_upload WHERE creator = ''")
+    assert problems(database, "SELECT id FROM cf_images_upload ORDER BY sha256")
+
+
+# Identifiers
+
+SIMILAR = [
+    "photos/Jane.png",
+    "photos/JANE.png",
+    "photos/jane.png",
+    "photos/jane.png ",
+    "photos/jané.png",
+    "photos/jane\u0301.png",
+    "photos/jaße.png",
+    "photos/jasse.png",
+]
+TEXTS = {  # columns that identify nothing
+    Upload: {"creator", "filename", "content_type", "sha256", "state", "last_error"},
+    CircuitBreaker: {"reason"},
+    Rendition: {"content_type"},
+}
+
+
+def rendition(**fields: Any) -> Rendition:
+    upload = row(f"row-{next(NUMBERS)}")
+    upload.save(using=databases.ALIAS)
+    return Rendition(upload=upload, **fields)
+
+
+FACTORIES: dict[type[models.Model], Callable[..., models.Model]] = {
+    Upload: lambda **fields: row(**{"name": f"row-{next(NUMBERS)}", **fields}),
+    CircuitBreaker: lambda **fields: CircuitBreaker(**{"account_key": f"key-{next(NUMBERS)}", **fields}),
+    AccountPace: AccountPace,
+    Worker: lambda **fields: Worker(**{"seen_at": timezone.now(), **fields}),
+    QueueState: QueueState,
+    Chunk: Chunk,
+    Rendition: rendition,
+}
+NUMBERS = count()
+
+
+def identifiers(model: type[models.Model]) -> list[str]:
+    return [field.name for field in model._meta.concrete_fields if isinstance(field, ExactCharField)]
+
+
+def test_identifiers_are_compared_as_bytes(database: Any) -> None:
+    found = []
+    for model, make in FACTORIES.items():
+        manager = model._default_manager.using(databases.ALIAS)
+        for field in identifiers(model):
+            values = [value[:32] for value in SIMILAR]
+            for value in values:
+                make(**{field: value}).save(using=databases.ALIAS, force_insert=True)
+            assert [manager.filter(**{field: value}).count() for value in values] == [1] * len(values), field
+            assert manager.filter(**{f"{field}__in": values[:2]}).count() == 2
+            found.append(f"{model.__name__}.{field}")
+    assert len(found) == 11, found
+
+
+def test_no_column_holds_an_identifier_and_is_compared_otherwise() -> None:
+    assert set(apps.get_app_config("cf_images").get_models()) == set(FACTORIES)
+    for model in FACTORIES:
+        kinds = (models.CharField, models.TextField)
+        texts = {field.name for field in model._meta.concrete_fields if isinstance(field, kinds)}
+        assert texts - set(identifiers(model)) - {"source_url"} == TEXTS.get(model, set()), model
+
+
+def test_images_with_similar_names_are_different_images(database: Any) -> None:
+    for name in SIMILAR:
+        row(name, state=State.STORED, next_attempt_at=None).save(using=databases.ALIAS)
+    delete("photos/JANE.png", ALIAS)
+    left = rows.uploads().filter(state=State.STORED).values_list("name", flat=True)
+    assert sorted(left) == sorted(set(SIMILAR) - {"photos/JANE.png"})
+    assert [name for name in SIMILAR if rows.is_deleting(name)] == ["photos/JANE.png"]
+
+
+# Failed queries behind url()
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The read of pending names fails in the database, until the patch is undone."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pending, "uploads", lambda: rows.uploads().extra(where=["no_such_column = 1"]))
+        yield patch
+
+
+def test_failed_read_within_a_transaction_leaves_it_usable(
+    database: Any, broken: pytest.MonkeyPatch, later: Later
+) -> None:
+    name = names.unique_name("a.png", seconds=1)
+    with transaction.atomic(using=databases.ALIAS):
+        row("b.png").save(using=databases.ALIAS)
+        assert is_pending(name), "nothing is known, and the view is right for every image"
+        assert rows.uploads().count() == 1
+    assert rows.uploads().count() == 1
+    assert is_pending(name)
+    broken.undo()
+    later(1.1)
+    assert not is_pending(name), "the failure was not remembered"
+
+
+def test_failed_read_within_a_transaction_that_has_failed_is_no_result(database: Any, later: Later) -> None:
+    name = names.unique_name("a.png", seconds=1)
+    with transaction.atomic(using=databases.ALIAS):
+        transaction.set_rollback(True, using=databases.ALIAS)
+        assert is_pending(name)
+    later(1.1)
+    assert not is_pending(name)
+
+
+# Long transactions
+
+
+def test_image_of_a_transaction_of_four_minutes_is_pending_after_its_commit(
+    database: Any, later: Later
+) -> None:
+    """Another process has read the pending names a second before the commit."""
+    inserted, commit = threading.Event(), threading.Event()
+    accepted: list[str] = []
+
+    def accept() -> None:
+        try:
+            with transaction.atomic(using=databases.ALIAS):
+                accepted.append(upload_from_file(io.BytesIO(picture()), filename="a.png"))
+                inserted.set()
+                assert commit.wait(60)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    assert inserted.wait(60)
+    later(239)
+    pending.clear_cache()
+    assert not is_pending(names.unique_name("a.png", seconds=1))
+    commit.set()
+    thread.join()
+    for _ in range(9):
+        later(1)
+        assert is_pending(accepted[0])
+    later(OLD)
+    assert is_pending(accepted[0])

@@ -1,0 +1,249 @@
+"""The pace of requests: below the configured limit, shared by processes, and lowered by a rate limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
+
+from cf_images import conf
+from cf_images.background import pace
+from cf_images.background.pace import Pace, Ticket
+from cf_images.client.responses import RateLimit
+from cf_images.models import AccountPace
+
+pytestmark = pytest.mark.django_db
+
+KEY = "https://api.example/accounts/1"
+
+
+class Time:
+    """The clock of the module: sleeping moves it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=timezone.get_default_timezone())
+        self.slept = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        self.slept += seconds
+
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
+    time = monotonic
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Time]:
+    time = Time()
+    monkeypatch.setattr(pace.timezone, "now", lambda: time.now)
+    monkeypatch.setattr(pace, "time", time)
+    yield time
+    pace.clear_cache()
+
+
+def requests_in(clock: Time, seconds: float, *paces: Pace) -> int:
+    """Send requests by turns for ``seconds`` and return their number."""
+    ends_at, count = clock.now + timedelta(seconds=seconds), 0
+    while clock.now < ends_at:
+        for found in paces:
+            found.acquire(max_wait=float("inf"))
+            count += 1
+    return count
+
+
+def test_default_pace_leaves_a_part_of_the_documented_limit_to_the_site(clock: Time) -> None:
+    count = requests_in(clock, 300, Pace(KEY))
+    assert 1200 * 0.8 <= count <= 1200 * 0.87
+
+
+@pytest.mark.parametrize(("requests", "seconds"), [(2, 1), (10, 1), (100, 1), (1200, 300)])
+def test_pace_is_at_least_four_fifths_of_the_limit_and_stays_below_it(
+    settings: Any, clock: Time, requests: int, seconds: int
+) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (requests, seconds)}
+    found = Pace(KEY)
+    requests_in(clock, seconds, found)  # the burst of the start
+    count = requests_in(clock, 10 * seconds, found)
+    assert 0.8 <= count / (10 * requests) < 1
+
+
+def test_processes_share_the_pace(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (10, 1)}
+    count = requests_in(clock, 20, Pace(KEY), Pace(KEY), Pace(KEY))
+    assert count <= 20 * 10 * 0.9
+
+
+def test_accounts_do_not_share_it(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (10, 1)}
+    count = requests_in(clock, 10, Pace(KEY), Pace(f"{KEY}2"))
+    assert count >= 2 * 10 * 10 * 0.75
+
+
+def test_without_a_limit_nothing_waits(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found = Pace(KEY)
+    assert [found.acquire(max_wait=0) for _ in range(1000)] == [0] * 1000
+    assert not clock.slept
+
+
+def test_limit_is_learned_from_what_passed(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found = Pace(KEY)
+    for _ in range(10):
+        found.passed()
+    found.limited(pause=1)
+    assert AccountPace.objects.get().limit is None, "once may be by chance"
+    clock.sleep(1)
+    for _ in range(10):
+        found.passed()
+    found.limited(pause=1)
+    row = AccountPace.objects.get()
+    assert row.limit == 9
+    count = requests_in(clock, 10, found)
+    assert 80 <= count <= 93
+
+
+def test_several_limited_requests_lower_it_once(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found = Pace(KEY)
+    for _ in range(2):
+        for _ in range(10):
+            found.passed()
+        for _ in range(4):
+            found.limited(pause=1)
+        clock.sleep(1)
+    assert AccountPace.objects.get().limit == 9
+
+
+def test_limits_at_random_do_not_add_up(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found = Pace(KEY)
+    for _ in range(30):
+        for _ in range(20):
+            found.acquire(max_wait=float("inf"))
+            found.passed()
+        found.limited(pause=1)
+        clock.sleep(1)
+    assert (AccountPace.objects.get().limit or 0) > 10
+
+
+def test_limit_that_is_too_high_is_lowered_again(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found, passed = Pace(KEY), 0
+    for _ in range(40):  # an edge that allows three a second
+        for _ in range(3):
+            found.acquire(max_wait=float("inf"))
+            found.passed()
+            passed += 1
+        found.acquire(max_wait=float("inf"))
+        found.limited(pause=1)
+        clock.sleep(1)
+    assert (AccountPace.objects.get().limit or 99) < 4
+
+
+def test_lowered_pace_grows_again_and_is_forgotten(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (1000, 1)}
+    AccountPace.objects.create(account_key=KEY, limit=10, limited_at=clock.now)
+    found = Pace(KEY)
+    assert requests_in(clock, 10, found) <= 105
+    clock.sleep(600)
+    assert requests_in(clock, 10, found) > 200
+    clock.sleep(36000)
+    assert requests_in(clock, 1, found) > 700
+
+
+def test_slot_that_is_too_far_away_is_kept_for_the_next_call(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (1, 10)}
+    found = Pace(KEY)
+    assert [found.acquire(max_wait=0), found.acquire(max_wait=0)] == [0, 0]
+    wait = found.acquire(max_wait=1)
+    assert 11 < wait < 13
+    assert found.acquire(max_wait=20) == 0
+    assert clock.slept == pytest.approx(wait)
+
+
+def test_clock_that_was_set_back_does_not_stop_the_pace(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (10, 1)}
+    Pace(KEY).acquire(max_wait=float("inf"))
+    clock.now -= timedelta(hours=1)
+    assert Pace(KEY).acquire(max_wait=1) == 0
+
+
+def test_first_request_of_an_attempt_uses_the_slot_that_was_waited_for(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (1, 1)}
+    found = Pace(KEY)
+    found.acquire(max_wait=0)
+    found.acquire(max_wait=0)
+    ticket = Ticket(found)
+    ticket.before_request()
+    assert not clock.slept
+    ticket.before_request()
+    assert clock.slept > 1
+
+
+def test_slots_that_no_worker_takes_are_lost(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (100, 1)}
+    found = Pace(KEY)
+    found.acquire(max_wait=1)
+    clock.sleep(10)
+    count = 0
+    while not found.acquire(max_wait=0):
+        count += 1
+    assert count <= 7, "no burst after a pause"
+
+
+def limit(limit: int, remaining: int, reset: int) -> RateLimit:
+    return RateLimit(limit=limit, remaining=remaining, reset=reset)
+
+
+def test_limit_is_learned_from_headers_before_anything_is_limited(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found = Pace(KEY)
+    found.observe(limit(10, 9, 1))
+    assert 85 <= requests_in(clock, 10, found) <= 94
+    found.observe(limit(1200, 1100, 300))
+    assert 30 <= requests_in(clock, 10, found) <= 40, "never more than remain"
+
+
+def test_headers_do_not_raise_the_configured_pace(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (10, 1)}
+    found = Pace(KEY)
+    found.observe(limit(1000, 999, 1))
+    assert requests_in(clock, 10, found) <= 83
+
+
+def test_what_remains_of_a_window_is_not_exceeded(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found = Pace(KEY)
+    found.observe(limit(1200, 10, 100))
+    assert requests_in(clock, 90, found) <= 24
+
+
+def test_what_passed_in_other_processes_counts(settings: Any, clock: Time) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    paces = [Pace(KEY) for _ in range(4)]
+    for found in paces:
+        found.acquire(max_wait=0)
+    clock.sleep(1)
+    for found in paces:
+        for _ in range(5):
+            found.passed()
+            clock.sleep(0.04)
+        found.passed()
+    clock.sleep(0.1)
+    AccountPace.objects.update(strikes=1, resumes_at=clock.now - timedelta(seconds=1))
+    paces[0].limited(pause=1)
+    assert 15 <= (AccountPace.objects.get().limit or 0) <= 20
+
+
+@pytest.mark.parametrize("rate", [(1,), (0, 1), ("a", 1), (1, 2, 3)])
+def test_wrong_rate_is_named(settings: Any, rate: Any) -> None:
+    settings.CF_IMAGES = {"API_RATE": rate}
+    with pytest.raises(ImproperlyConfigured, match=r"API_RATE.*requests and seconds"):
+        conf.setting("API_RATE")
