@@ -1,4 +1,4 @@
-"""What a person may ask for: retry uploads, and delete rows that are no longer needed."""
+"""What a person may ask for: retry uploads, resume accounts, and delete rows that are no longer needed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,61 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from cf_images.background import circuit_breaker, timing
+from cf_images.background.destinations import destinations
 from cf_images.background.queue_notifier import notify
-from cf_images.background.rows import database, uploads
+from cf_images.background.rows import breakers, database, uploads
 from cf_images.models import State, Upload
 
 _BATCH = 1000
 
 
 def retry(rows: QuerySet[Upload]) -> int:
-    """Requeue rejected uploads; make pending ones due. Return their number."""
+    """Requeue rejected uploads, make pending ones due, and resume their accounts; return their number.
+
+    A row that a worker has claimed is left to it.
+    """
     pks = list(rows.values_list("pk", flat=True))
     using = database()
     with transaction.atomic(using=using):
         chosen = uploads().filter(pk__in=pks)
-        now = timezone.now()
-        count = chosen.filter(state=State.REJECTED).update(
-            state=State.PENDING, next_attempt_at=now, unknown_errors=0
+        chosen.filter(state=State.REJECTED).update(
+            state=State.PENDING, next_attempt_at=timezone.now(), unknown_errors=0
         )
-        count += chosen.filter(state=State.PENDING, next_attempt_at__gt=now).update(next_attempt_at=now)
+        pending = chosen.filter(state=State.PENDING)
+        _make_due(pending)
+        circuit_breaker.resume(set(pending.values_list("account", flat=True)))
+        transaction.on_commit(notify, using=using, robust=True)
+        return pending.count()
+
+
+def resume(alias: str | None = None) -> int:
+    """End the pause of the account of a storage, by default of all accounts, and make its rows due.
+
+    For a person who has corrected what was wrong; without it, uploads resume by themselves a few minutes
+    later. Return how many accounts were paused.
+    """
+    using = database()
+    if alias is None:
+        keys = set(breakers().values_list("account_key", flat=True))
+        pending = uploads().filter(state=State.PENDING)
+    else:
+        keys = {found.account_key for found in destinations() if alias in found.accounts}
+        pending = uploads().filter(state=State.PENDING, account__in=keys)
+    with transaction.atomic(using=using):
+        count = circuit_breaker.resume(keys)
+        _make_due(pending)
         transaction.on_commit(notify, using=using, robust=True)
     return count
+
+
+def _make_due(pending: QuerySet[Upload]) -> None:
+    now, waiting = timezone.now(), pending.filter(lease="")
+    # Cloudflare may still be fetching these, and would store them twice.
+    fetched = {"require_signed_urls": True, "source_url__gt": ""}
+    soon = now + timing.FETCHED_BY_CLOUDFLARE
+    waiting.filter(next_attempt_at__gt=soon, **fetched).update(next_attempt_at=soon)
+    waiting.filter(next_attempt_at__gt=now).exclude(**fetched).update(next_attempt_at=now)
 
 
 def prune(older_than: timedelta) -> int:

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils import timezone
 
-from cf_images.background import chunks, timing
+from cf_images.background import activity, chunks, timing
 from cf_images.background.fetch import FetchError
 from cf_images.background.leases import Claim
 from cf_images.background.rows import database
@@ -22,7 +22,7 @@ from cf_images.signals import image_rejected, image_stored
 logger = logging.getLogger("cf_images.background")
 
 _MAX_UNKNOWN_ERRORS = 5  # one more, and the image is rejected
-_FREE = {"lease": "", "leased_until": None}
+_FINISHED = {"lease": "", "next_attempt_at": None}
 
 
 def stored(claim: Claim, *, remote_id: str, **columns: Any) -> None:
@@ -37,11 +37,10 @@ def stored(claim: Claim, *, remote_id: str, **columns: Any) -> None:
             state=State.STORED,
             remote_id=remote_id,
             stored_at=timezone.now(),
-            upload_url="",
             last_code=None,
             last_error="",
             **columns,
-            **_FREE,
+            **_FINISHED,
         )
         if moved:
             chunks.delete(row.pk, using=using)
@@ -58,7 +57,7 @@ def rejected(claim: Claim, error: CloudflareImagesError) -> None:
     row, using = claim.upload, database()
     with transaction.atomic(using=using):
         evidence = _evidence(error)
-        if not claim.rows.filter(state=State.PENDING).update(state=State.REJECTED, **evidence, **_FREE):
+        if not claim.rows.filter(state=State.PENDING).update(state=State.REJECTED, **evidence, **_FINISHED):
             retry_later(claim, error)  # deleted meanwhile, and the deletion may have been refused
             return
         row.state = State.REJECTED
@@ -77,12 +76,16 @@ def unknown_error(claim: Claim, error: CloudflareImagesError) -> None:
 def retry_later(claim: Claim, error: Exception, *, at_least: timedelta = timedelta(0), **fields: Any) -> None:
     """Try again after a pause that grows with the attempts, without end."""
     pause = max(timing.pause(claim.attempt), at_least)
-    claim.release(next_attempt_at=timezone.now() + pause, **_evidence(error), **fields)
+    evidence = _evidence(error)
+    claim.release(next_attempt_at=timezone.now() + pause, **evidence, **fields)
+    activity.failed(claim.upload.name, evidence["last_error"])
 
 
 def retry_when_resumed(claim: Claim, error: Exception) -> None:
     """Nothing was done, for a reason outside of the image: try again as soon as the account is not paused."""
-    claim.release(next_attempt_at=timezone.now(), **_evidence(error))
+    evidence = _evidence(error)
+    claim.release(next_attempt_at=timezone.now(), **evidence)
+    activity.failed(claim.upload.name, evidence["last_error"])
 
 
 def delete_once_more(claim: Claim, *, at: datetime) -> None:
@@ -92,7 +95,8 @@ def delete_once_more(claim: Claim, *, at: datetime) -> None:
 
 def deleted(claim: Claim) -> None:
     """The image is deleted everywhere: delete the row."""
-    claim.rows.delete()
+    if claim.rows.delete()[0]:
+        activity.count("deleted")
 
 
 def _evidence(error: Exception) -> dict[str, Any]:
@@ -107,6 +111,7 @@ def _evidence(error: Exception) -> dict[str, Any]:
 
 
 def _send_stored(row: Upload) -> None:
+    activity.count("stored")
     image_stored.send_robust(
         sender=Upload,
         name=row.name,
@@ -118,4 +123,5 @@ def _send_stored(row: Upload) -> None:
 
 
 def _send_rejected(row: Upload, reason: str) -> None:
+    activity.count("rejected")
     image_rejected.send_robust(sender=Upload, name=row.name, storage=row.storage, reason=reason)

@@ -30,13 +30,10 @@ def settings() -> Messages:
     try:
         for name in conf.PACKAGE_OPTIONS:
             conf.setting(name)
-        for alias, options in backend_options().items():
+        for options in backend_options().values():
             conf.check_options(options)
             for name in _OTHER_OPTIONS:
                 conf.option(name, options)
-            for name in ("api_url", "delivery_url"):
-                if not _host(conf.option(name, options)):
-                    raise ImproperlyConfigured(f'STORAGES["{alias}"]: {name} is not a URL (https://…).')
     except ImproperlyConfigured as error:
         yield checks.Error(str(error), hint=hint, id="cf_images.E001")
 

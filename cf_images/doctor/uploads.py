@@ -11,14 +11,13 @@ from django.utils.timezone import now
 
 from cf_images import conf
 from cf_images.accounts import backend_options
-from cf_images.background import Status, status, timing
+from cf_images.background import Status, status, timing, wording
 from cf_images.background.queue_notifier import NONE, uses_huey
 from cf_images.background.queue_notifier import queue as chosen_queue
+from cf_images.background.reporting import LATE, other_account, unknown_storage
 from cf_images.checks.background import queue as queue_check
 from cf_images.doctor.findings import Finding, failure, ok, skipped, warning
 
-# The sweep needs a minute where the queue lost a message; an upload takes another.
-_LATE = timedelta(minutes=10)
 _TOO_LATE = timedelta(hours=1)
 _WORKER = "Is a worker running (manage.py run_huey, or cf_images process), and does it log why it fails?"
 
@@ -30,14 +29,20 @@ def uploads() -> Iterator[Finding]:
         yield skipped("uploads", "No storage uploads in the background.")
         return
     yield _pending(found)
+    yield _worker(found)
     yield from _paused(found)
     if found.rejected:
-        message = f"{_images(found.rejected)} rejected by Cloudflare; the bytes are still here."
-        hint = "The admin shows why, under Uploads: try again, or delete them there."
+        message = f"{wording.images_are(found.rejected)} rejected by Cloudflare; the bytes are still here."
+        hint = (
+            "The admin shows why, under Uploads, as does manage.py cf_images uploads: try again, or delete."
+        )
         yield warning("rejected", message, hint=hint)
     for alias in found.unknown_storages:
-        message = f"Images are pending for the storage {alias!r}, which is not in STORAGES."
-        yield failure("unknown-storage", message, hint="Put it back, or delete these images in the admin.")
+        hint = "Put it back, or delete these images in the admin."
+        yield failure("unknown-storage", unknown_storage(alias), hint=hint)
+    for alias in found.other_accounts:
+        hint = "Start a worker with its account ID and api_url, or delete these images in the admin."
+        yield failure("other-account", other_account(alias), hint=hint)
 
 
 def queue() -> Iterator[Finding]:
@@ -68,25 +73,27 @@ def _is_used() -> bool:
 
 def _pending(found: Status) -> Finding:
     age = found.oldest_pending_age or timedelta()
-    words = f"{_images(found.pending)} pending"
-    if age >= _LATE:
+    words = f"{wording.images_are(found.pending)} pending"
+    if age >= LATE:
         kind = failure if age >= _TOO_LATE else warning
         return kind("pending", f"{words}, the oldest for {timesince(now() - age)}.", hint=_WORKER)
     return ok("pending", f"{words}.")
 
 
-def _images(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count:,} images are"
+def _worker(found: Status) -> Finding:
+    if problem := found.idle_problem():
+        return failure("worker", problem, hint=_WORKER)
+    last = found.last_processed_at
+    return ok("worker", f"A worker was active at {wording.moment(last)}." if last else "No work is overdue.")
 
 
 def _paused(found: Status) -> Iterator[Finding]:
     for account in found.paused:
-        aliases = ", ".join(account.aliases) or "an account that no storage uses"
-        yield failure(
-            "paused",
-            f"Uploads to {aliases} are paused until {account.paused_until:%H:%M:%S %Z}: {account.reason}",
-            hint="Fix the reason; uploads resume with the next attempt, and nothing is lost meanwhile.",
+        hint = (
+            "Fix the reason; uploads resume by themselves, or at once with manage.py cf_images resume, and "
+            "nothing is lost meanwhile."
         )
+        yield failure("paused", str(account), hint=hint)
 
 
 def _messages() -> int | str:

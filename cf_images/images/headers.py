@@ -46,7 +46,7 @@ class Source:
         """Return exactly ``length`` bytes; raise ``DamagedHeaderError`` if the file ends before."""
         self._reads += 1
         if self._reads > self._MAX_READS:
-            raise TooManyPartsError("The image is damaged: it has too many parts.")
+            raise TooManyPartsError("The image has too many parts (frames, blocks or chunks).")
         skip = offset - self._start
         if skip < 0 or skip + length > len(self._window):
             self._load(offset, length)

@@ -33,7 +33,7 @@ def ids(check: Callable[[], Any]) -> list[str]:
         ("cf_images.background.process", []),
         ("cf_images.background.nonsense", ["E101"]),
         ("nonsense", ["E101"]),
-        ("cf_images.models.TO_PROCESS", ["E101"]),
+        ("cf_images.models.UNCONFIRMED", ["E101"]),
     ],
 )
 def test_queue_that_leads_nowhere(settings: Any, queue: str | None, found: list[str]) -> None:

@@ -384,7 +384,7 @@ def pending(age: timedelta) -> Callable[..., None]:
     def old(own: Any, **_: Any) -> None:
         own(options={"background": True, "queue": "none"})
         upload_from_file(io.BytesIO(picture()), upload_to="x/", storage="cloudflare_images")
-        Upload.objects.update(created_at=timezone.now() - age)
+        Upload.objects.update(created_at=timezone.now() - age, next_attempt_at=timezone.now())
 
     return old
 
@@ -396,7 +396,12 @@ def rejected(own: Any, **_: Any) -> None:
 
 def unknown_storage(own: Any, **_: Any) -> None:
     pending(timedelta())(own)
-    Upload.objects.update(storage="gone")
+    Upload.objects.update(storage="gone", account="https://api.example.com/accounts/gone")
+
+
+def other_account(own: Any, **_: Any) -> None:
+    pending(timedelta())(own)
+    Upload.objects.update(account="https://api.example.com/accounts/other")
 
 
 def no_view(own: Any, settings: Any, **_: Any) -> None:
@@ -481,6 +486,7 @@ BROKEN = [
     (paused, "paused", "The token was revoked", "nothing is lost"),
     (pending(timedelta(hours=2)), "pending", "2\xa0hours", "Is a worker running"),
     (unknown_storage, "unknown-storage", "'gone'", "delete"),
+    (other_account, "other-account", "another account", "account ID"),
     (no_queue, "cf_images.E101", "cannot be imported", "dotted path"),
     (no_credentials, "settings", "no account_hash", "CF_IMG_HASH"),
     (unresolved, "settings", "1Password", "Correct it"),

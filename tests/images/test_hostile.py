@@ -124,7 +124,7 @@ def test_no_mutation_of_a_real_file_raises_anything_but_a_refusal(name: str, dat
     ids=["gif blocks", "gif junk", "jpeg junk", "webp chunks", "heic boxes"],
 )
 def test_file_with_too_many_parts_is_refused_before_it_costs_much(data: bytes) -> None:
-    assert refusal(lambda: seen(data)) == "The image is damaged: it has too many parts."
+    assert refusal(lambda: seen(data)) == "The image has too many parts (frames, blocks or chunks)."
 
 
 def test_gif_of_the_largest_possible_size_is_counted() -> None:

@@ -168,7 +168,7 @@ def test_another_account_is_chosen_by_its_alias(account: Any, settings: Any) -> 
         run("--storage", "other")
     with pytest.raises(CommandError, match="not a CloudflareImagesStorage"):
         run("--storage", "default")
-    with pytest.raises(CommandError, match="'nowhere'"):
+    with pytest.raises(CommandError, match="nowhere in STORAGES"):
         run("--storage", "nowhere")
 
 

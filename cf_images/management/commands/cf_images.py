@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 
-from cf_images.management.subcommands import doctor, keys, process, prune, uploads, variants
+from cf_images.management.arguments import Names, djangos_options
+from cf_images.management.subcommands import doctor, keys, process, prune, resume, uploads, variants
 
 
 class Subcommand(Protocol):
-    """A module in ``subcommands``."""
+    """A module in ``subcommands``.
 
+    ``SUMMARY`` is its line in the list of subcommands, ``HELP`` the first paragraph of its own help.
+    """
+
+    SUMMARY: str
     HELP: str
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,6 +33,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "keys": keys,
     "process": process,
     "prune": prune,
+    "resume": resume,
     "uploads": uploads,
     "variants": variants,
 }
@@ -39,13 +45,24 @@ class Command(BaseCommand):
     help = "Cloudflare Images: a doctor, background uploads, and the variants and signing keys of accounts."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add a parser for each subcommand."""
-        subparsers = parser.add_subparsers(dest="subcommand", metavar="subcommand", required=True)
+        """Add a parser for each subcommand; Django's common options may stand before or after its name."""
+        subparsers = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="subcommand")
         for name, subcommand in SUBCOMMANDS.items():
             subcommand.add_arguments(
-                subparsers.add_parser(name, help=subcommand.HELP, description=subcommand.HELP)
+                subparsers.add_parser(
+                    name,
+                    help=subcommand.SUMMARY,
+                    description=subcommand.HELP,
+                    formatter_class=DjangoHelpFormatter,
+                    parents=[djangos_options()],
+                )
             )
+        subparsers.choices = Names(subparsers.choices or {})
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Run the chosen subcommand."""
-        SUBCOMMANDS[options["subcommand"]].handle(self, options)
+        name = options["subcommand"]
+        if name is None:
+            known = ", ".join(SUBCOMMANDS)
+            raise CommandError(f"Name a subcommand ({known}); --help describes them.", returncode=2)
+        SUBCOMMANDS[name].handle(self, options)

@@ -11,12 +11,15 @@ from itertools import groupby
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from cf_images import conf
 from cf_images.accounts import backend_options
 from cf_images.doctor import Finding, Level, examine, examine_templates
+from cf_images.management.arguments import add_storage, no_storage
+from cf_images.management.output import can_write, one_line, write
 
+SUMMARY = "Examine settings, templates and accounts"
 HELP = "Examine settings, templates and accounts, and say what is wrong and what to do about it."
 
 _MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "–"}
@@ -26,7 +29,7 @@ _STYLES = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.FAILURE: "ERROR"
 
 def add_arguments(parser: CommandParser) -> None:
     """Add what is examined, and how it is printed."""
-    parser.add_argument("--storage", metavar="ALIAS", help="only the account of this storage (default: all)")
+    add_storage(parser)
     parser.add_argument("--probe", action="store_true", help="upload, request and delete a tiny image")
     parser.add_argument("--templates", action="store_true", help="only the templates; no request")
     parser.add_argument("--json", action="store_true", help="one JSON document, for machines")
@@ -53,8 +56,7 @@ def _check_alias(chosen: str | None) -> None:
     except ImproperlyConfigured:
         return  # a finding reports it
     if chosen is not None and chosen not in known:
-        names = ", ".join(known) or "there is none"
-        raise CommandError(f"{chosen} in STORAGES is not a CloudflareImagesStorage ({names}).")
+        raise no_storage(chosen)
 
 
 def _as_json(command: BaseCommand, findings: Iterable[Finding]) -> list[Finding]:
@@ -71,16 +73,16 @@ def _as_json(command: BaseCommand, findings: Iterable[Finding]) -> list[Finding]
 
 def _as_lines(command: BaseCommand, findings: Iterable[Finding]) -> list[Finding]:
     found: list[Finding] = []
-    marks = _MARKS if _can_write(command, "".join(_MARKS.values())) else _PLAIN_MARKS
+    marks = _MARKS if can_write(command.stdout, "".join(_MARKS.values())) else _PLAIN_MARKS
     for storages, group in groupby(findings, key=lambda finding: finding.storages):
-        _write(command, f"{', '.join(storages) or 'project'}:")
+        write(command, f"{', '.join(storages) or 'project'}:")
         for finding in group:
             found.append(finding)
             style = getattr(command.style, _STYLES[finding.level])
-            _write(command, f"  {style(marks[finding.level])} {_one_line(finding.message)}")
+            write(command, f"  {style(marks[finding.level])} {one_line(finding.message)}")
             if finding.hint:
-                _write(command, f"      {_one_line(finding.hint)}")
-    _write(command, ", ".join(_counted(level, count) for level, count in _counts(found).items()))
+                write(command, f"      {one_line(finding.hint)}")
+    write(command, ", ".join(_counted(level, count) for level, count in _counts(found).items()))
     return found
 
 
@@ -93,23 +95,3 @@ def _counted(level: str, count: int) -> str:
 def _counts(found: Iterable[Finding]) -> dict[str, int]:
     counted = Counter(finding.level for finding in found)
     return {level.value: counted[level] for level in Level}
-
-
-def _one_line(text: str) -> str:
-    """Return ``text`` on one line, without control characters: parts of it come from other machines."""
-    return "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
-
-
-def _write(command: BaseCommand, line: str) -> None:
-    if not _can_write(command, line):
-        line = line.encode("ascii", "replace").decode()
-    command.stdout.write(line)
-
-
-def _can_write(command: BaseCommand, text: str) -> bool:
-    """Return whether the stream can write ``text``."""
-    try:
-        text.encode(getattr(command.stdout, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -15,20 +15,23 @@ from cf_images import conf
 from cf_images.accounts import Account, find_account, signing_keys
 from cf_images.client import SigningKey
 from cf_images.exceptions import CloudflareImagesError, ImageNotFoundError
+from cf_images.management.arguments import add_noinput, add_storage, no_storage
+from cf_images.management.output import confirmed
 
+SUMMARY = "List and rotate the signing keys of private images"
 HELP = "List the signing keys of private images; --rotate adds a new one, --retire deletes the older one."
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the actions; the default is to list the keys."""
-    parser.add_argument("--storage", metavar="ALIAS", help="the account: an alias in STORAGES")
+    add_storage(parser, default='CF_IMAGES["CLOUDFLARE_ALIAS"]')
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--rotate", action="store_true", help="add a key, which signs from now on")
     action.add_argument(
         "--retire", metavar="NAME", help="delete a key, and invalidate the URLs that it signed"
     )
     action.add_argument("--reveal", action="store_true", help="print the values, for CF_IMG_SIGNING_KEYS")
-    parser.add_argument("--noinput", "--no-input", action="store_true", help="do not ask before --retire")
+    add_noinput(parser)
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -38,7 +41,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         if options["rotate"]:
             _rotate(command, account)
         elif options["retire"]:
-            _retire(command, account, options["retire"], ask=not options["noinput"])
+            _retire(command, account, options["retire"], ask=options["interactive"])
         else:
             _list(command, account, reveal=options["reveal"])
     except (CloudflareImagesError, ImproperlyConfigured) as error:
@@ -49,9 +52,7 @@ def _account(alias: str | None) -> Account:
     alias = alias or str(conf.setting("CLOUDFLARE_ALIAS"))
     account = find_account(alias)
     if account is None:
-        raise CommandError(
-            f"STORAGES[{alias!r}] is not a CloudflareImagesStorage; choose one with --storage."
-        )
+        raise no_storage(alias)
     return account
 
 
@@ -124,7 +125,7 @@ def _retire(command: BaseCommand, account: Account, name: str, *, ask: bool) -> 
         raise CommandError(
             f"All processes sign with {name}, the newest: --retire the other one and --rotate first."
         )
-    if ask and input(f"Delete {name}, and invalidate every URL that it signed? [y/N] ").lower() != "y":
+    if ask and not confirmed(f"Delete {name}, and invalidate every URL that it signed?"):
         raise CommandError("Nothing was deleted.")
     try:
         client.delete_signing_key(name)

@@ -7,8 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from cf_images.background import prune
+from cf_images.background import prune, wording
+from cf_images.management.output import write
 
+SUMMARY = "Delete old rows of stored images; the images stay"
 HELP = "Delete the rows of public images that were stored long ago; the images stay."
 
 
@@ -21,5 +23,5 @@ def add_arguments(parser: CommandParser) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     """Delete the rows and print their number."""
-    count = prune(timedelta(days=options["days"]))
-    command.stdout.write(f"{count:,} row{'' if count == 1 else 's'} deleted.")
+    deleted = prune(timedelta(days=options["days"]))
+    write(command, f"{wording.count(deleted, 'row')} deleted.")

@@ -12,27 +12,28 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cf_images import conf
-from cf_images.accounts import Account, accounts_by_key, backend_options
+from cf_images.accounts import Account, accounts_by_key
 from cf_images.client import CloudflareImagesClient
 from cf_images.doctor.variants import flexible_found
 from cf_images.exceptions import CloudflareImagesError, ImageNotFoundError, InvalidVariantError
+from cf_images.management.arguments import add_noinput, add_storage, no_storage
+from cf_images.management.output import confirmed
 from cf_images.variants.diff import Step, VariantDiff, compare
 from cf_images.variants.named import MAX_VARIANTS, NamedVariant, read_variants
 
+SUMMARY = "Compare and apply the named variants"
 HELP = "Compare the project's named variants with the account's; --apply creates and updates them there."
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the account, and what may be done to it."""
-    parser.add_argument("--storage", metavar="ALIAS", help="only the account of this storage (default: all)")
+    add_storage(parser)
     parser.add_argument("--apply", action="store_true", help="create and update what differs in the account")
     parser.add_argument(
         "--prune", action="store_true", help="with --apply: delete what is only in the account, but public"
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
-    parser.add_argument(
-        *("--noinput", "--no-input"), action="store_false", dest="interactive", help="delete without asking"
-    )
+    add_noinput(parser)
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -59,8 +60,7 @@ def _accounts(chosen: str | None) -> list[list[Account]]:
             members[0].options.require("account_id")
             found.append(members)
     if not found:
-        known = ", ".join(backend_options()) or "there is none"
-        raise CommandError(f"{chosen or 'No alias'} in STORAGES is not a CloudflareImagesStorage ({known}).")
+        raise no_storage(chosen)
     return found
 
 
@@ -126,11 +126,7 @@ def _quota_problem(diff: VariantDiff, *, prune: bool) -> str:
 
 def _confirmed(diff: VariantDiff) -> bool:
     names = ", ".join(diff.extra)
-    question = f"Delete {names} from the account? Pages that use them will show no image. [y/N] "
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:  # not interactive
-        return False
+    return confirmed(f"Delete {names} from the account? Pages that use them will show no image.")
 
 
 def _run_all(command: BaseCommand, client: CloudflareImagesClient, steps: list[Step]) -> bool:
