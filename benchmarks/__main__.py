@@ -25,6 +25,7 @@ _SHORT = {
 _LONG = {
     "chaos": "workers killed while the API fails: is anything lost or doubled? (2 minutes; --long: 30)",
     "consumers": "four huey consumers against one (3 minutes)",
+    "draining": "how fast a backlog drains under a rate limit (5 minutes)",
 }
 _PACKAGES = ("django", "httpx", "pillow", "huey")
 

@@ -10,15 +10,19 @@ import sys
 
 from benchmarks.measure import table
 from tests.chaos import servers
-from tests.chaos.scenario import LONG, Plan, on_servers, on_sqlite
+from tests.chaos.scenario import LONG, Plan, on_mariadb, on_servers, on_sqlite
 
 
 def main() -> None:
-    """Print the counts for SQLite, and for PostgreSQL with Redis where they can be used."""
+    """Print the counts for SQLite, and for PostgreSQL with Redis and MariaDB where they can be used."""
     plan = LONG if "--long" in sys.argv else Plan()
     table(("", "SQLite, SqliteHuey"), list(on_sqlite(plan).items()))
-    print(flush=True)
-    if refusal := servers.refusal("PostgreSQL", "Redis"):
-        print(refusal)
-    else:
-        table(("", "PostgreSQL, Redis"), list(on_servers(plan).items()))
+    for label, site, names in (
+        ("PostgreSQL, Redis", on_servers, ("PostgreSQL", "Redis")),
+        ("MariaDB, process --loop", on_mariadb, ("MariaDB",)),
+    ):
+        print(flush=True)
+        if refusal := servers.refusal(*names):
+            print(refusal)
+        else:
+            table(("", label), list(site(plan).items()))
