@@ -115,8 +115,10 @@ class Uploads(RuleBasedStateMachine):
         try:
             for _ in range(12):
                 self.simulation.tick(4000)
+                tried = 0
                 while worker.process_one():
-                    pass
+                    tried += 1
+                    assert tried < 1000, "a row is due again and again"
                 if not Upload.objects.exclude(next_attempt_at=None).exists():
                     break
             self.nothing_accepted_is_lost()
