@@ -26,10 +26,10 @@ from tests.chaos.pictures import jpeg
 
 django.setup()  # before the imports of models
 
-from cf_images.background import pending, worker  # noqa: E402
-from cf_images.client import pool  # noqa: E402
-from cf_images.exceptions import CloudflareUnavailableError  # noqa: E402
-from cf_images.models import Upload  # noqa: E402
+from cf_images.background import pending, worker  # noqa: E402  # after django.setup()
+from cf_images.client import pool  # noqa: E402  # after django.setup()
+from cf_images.exceptions import CloudflareUnavailableError  # noqa: E402  # after django.setup()
+from cf_images.models import Upload  # noqa: E402  # after django.setup()
 
 _TIMES = 20
 _URLS, _ROUNDS = 2000, 5

@@ -14,7 +14,7 @@ from cf_images.background import heartbeat, queue_state, worker
 _MIN_DELAY = 1.0  # seconds; the consumer looks for scheduled tasks once a second
 
 
-@db_task(name="cf_images_process")  # type: ignore[untyped-decorator]
+@db_task(name="cf_images_process")  # type: ignore[untyped-decorator]  # huey has no types
 def cf_images_process(hint: int | None = None, *, is_scheduled: bool = False) -> None:
     """Process rows for a few seconds; no retries by huey, the row says what comes next.
 
@@ -35,7 +35,7 @@ def cf_images_process(hint: int | None = None, *, is_scheduled: bool = False) ->
         schedule(done.next_at)
 
 
-@db_periodic_task(crontab(minute="*"), name="cf_images_sweep")  # type: ignore[untyped-decorator]
+@db_periodic_task(crontab(minute="*"), name="cf_images_sweep")  # type: ignore[untyped-decorator]  # huey has no types
 def cf_images_sweep() -> None:
     """Each minute, wake a worker for rows that are due: an earlier message may have been lost."""
     next_at = worker.sweep()
@@ -47,7 +47,7 @@ def cf_images_sweep() -> None:
         schedule(next_at)
 
 
-@on_startup()  # type: ignore[untyped-decorator]
+@on_startup()  # type: ignore[untyped-decorator]  # huey has no types
 def cf_images_start() -> None:
     """A consumer that starts looks for work at once; called in each of its workers."""
     try:
