@@ -1,9 +1,9 @@
 """One circuit breaker per account, shared by all workers: it opens when Cloudflare refuses or does not
 respond.
 
-Closed, it costs one query a run. Open, the account is paused until a moment. After a rate limit, all
-workers go on then; after anything else a single one sends a probe, whose result closes the breaker or
-pauses the account again.
+Closed, it costs a process two queries a second. Open, the account is paused until a moment. After a rate
+limit, all workers go on then; after anything else a single one sends a probe, whose result closes the
+breaker or pauses the account again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from django.utils import timezone
 from cf_images.background import outages, timing
 from cf_images.background.rows import breakers
 from cf_images.models import MAX_ERROR_LENGTH, CircuitBreaker
+
+# For so long a process takes a breaker for closed, as it was when it was read: another process may have
+# opened it since.
+_FRESH = timedelta(seconds=0.5)
+_closed: dict[str, datetime] = {}  # when the breaker of an account was read, closed and without failures
 
 RATE_LIMITED = "Cloudflare asks to wait: too many requests"
 
@@ -48,8 +53,13 @@ def pauses(token_digests: Mapping[str, str]) -> dict[str, datetime]:
 def admit(account_key: str, token_digest: str = "") -> Admission | None:
     """Admit a worker; when the pause is over, a single one. ``None`` while the account is paused."""
     admission = Admission(account_key=account_key, token_digest=token_digest)
+    if _is_known_closed(account_key):
+        return admission
+    read_at = timezone.now()
     breaker = breakers().filter(pk=account_key).first()
     if breaker is None or breaker.paused_until is None:  # also where there is no account: local files
+        if breaker is None or not breaker.failures:
+            _closed[account_key] = read_at
         return admission
     if _has_another(breaker, token_digest):
         resume([account_key])
@@ -68,6 +78,12 @@ def admit(account_key: str, token_digest: str = "") -> Admission | None:
     return Admission(account_key=account_key, token_digest=token_digest, probe=True)
 
 
+def unused(admission: Admission) -> None:
+    """Let another worker send the probe: this one has found nothing to send."""
+    if admission.probe:
+        breakers().filter(pk=admission.account_key).update(paused_until=timezone.now())
+
+
 def resume(account_keys: Iterable[str]) -> int:
     """Close the breakers of these accounts; return how many were open."""
     account_keys = list(account_keys)
@@ -83,6 +99,8 @@ def responded(admission: Admission) -> None:
     """
     if admission.probe:
         resume([admission.account_key])
+        return
+    if _is_known_closed(admission.account_key):
         return
     breaker = breakers().filter(pk=admission.account_key, failures__gt=0)
     if breaker.exists():
@@ -132,6 +150,18 @@ def _pause(
     outages.goes_on(breaker, paused_until, reason, refused=refused)
 
 
+def clear_cache() -> None:
+    """Forget which breakers are closed."""
+    _closed.clear()
+
+
+def _is_known_closed(account_key: str) -> bool:
+    read_at = _closed.get(account_key)
+    return read_at is not None and abs(timezone.now() - read_at) < _FRESH
+
+
 def _row(admission: Admission) -> QuerySet[CircuitBreaker]:
+    """Return the row, which is about to change."""
+    _closed.pop(admission.account_key, None)
     breakers().get_or_create(pk=admission.account_key)
     return breakers().filter(pk=admission.account_key)

@@ -12,12 +12,15 @@ from typing import Any
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from cf_images import conf
 from cf_images.background import timing
 from cf_images.background.destinations import Destination, destinations
 from cf_images.background.rows import uploads
 from cf_images.models import Upload
 
-_CANDIDATES = 20
+# Read at once, and used up by the threads of a process: so many that processes seldom try the same row.
+_CANDIDATES = 100
+_CANDIDATES_FRESH = timedelta(seconds=1)
 
 
 class LeaseLostError(Exception):
@@ -30,6 +33,7 @@ class Claim:
     def __init__(self, upload: Upload) -> None:
         self.upload = upload
         self.attempt = upload.attempts
+        self._ends_at = upload.next_attempt_at or timezone.now()
 
     @property
     def rows(self) -> QuerySet[Upload]:
@@ -41,10 +45,16 @@ class Claim:
         ends_at = timezone.now() + max(timing.LEASE, at_least)
         if not self.rows.update(next_attempt_at=ends_at, **fields):
             raise LeaseLostError(self.upload.name)
+        self._ends_at = ends_at
         for field, value in fields.items():
             setattr(self.upload, field, value)
 
-    renew = write
+    def renew(self, *, at_least: timedelta = timing.LEASE) -> None:
+        """Make the lease last for a request, or for ``at_least``; it may do so already."""
+        now = timezone.now()
+        is_fresh = now + at_least - timing.LEASE_FRESH <= self._ends_at
+        if not is_fresh or self._ends_at > now + at_least:  # or the clock was set back
+            self.write(at_least=at_least)
 
     def release(self, **fields: Any) -> None:
         """Give the row back, and write ``fields``; without ``next_attempt_at`` it is due now."""
@@ -65,6 +75,31 @@ def candidates(destination: Destination, hint: int | None = None) -> list[int]:
     found = list(rows.filter(pk=hint) if hint else rows[:_CANDIDATES])
     random.shuffle(found)
     return found
+
+
+def next_candidate(destination: Destination, hint: int | None = None) -> int | None:
+    """Return a row to try to claim, ``hint`` or one that this process has found a moment ago; ``None`` when
+    none is due.
+    """
+    if hint is not None:
+        return next(iter(candidates(destination, hint)), None)
+    now = timezone.now()
+    read_at, pks = _candidates().get(destination.account_key, (now, []))
+    if abs(now - read_at) < _CANDIDATES_FRESH:
+        try:
+            return pks.pop()
+        except IndexError:  # used up, perhaps by another thread
+            pass
+    pks = candidates(destination)
+    first = pks.pop() if pks else None
+    _candidates()[destination.account_key] = now, pks  # from now on, other threads take theirs from it
+    return first
+
+
+@conf.cached
+def _candidates() -> dict[str, tuple[datetime, list[int]]]:
+    """When candidates were read, and those that are left, by account."""
+    return {}
 
 
 def claim(pk: int) -> Claim | None:

@@ -60,6 +60,7 @@ class Pace:
         self._window = 1  # seconds, as far as known
         self._allowed = 0.0  # requests a second, as Cloudflare's headers say
         self._in_force = math.inf  # requests a second, when slots were reserved
+        self._unlimited_until = 0.0  # without a limit, it is read anew then
 
     def acquire(self, *, max_wait: float) -> float:
         """Wait for the next slot. Return 0, or the seconds until then if they are more than ``max_wait``.
@@ -67,12 +68,15 @@ class Pace:
         A slot that is not waited for is kept for the next call.
         """
         with self._lock:
+            if time.monotonic() < self._unlimited_until:
+                return 0.0
             now = timezone.now()
             while self._slots and self._slots[0][1] < now:  # together with later ones, it would be a burst
                 self._slots.popleft()
             if not self._slots:
                 self._slots.extend(self._reserve())
             if not self._slots:  # no limit
+                self._unlimited_until = time.monotonic() + _AHEAD_SECONDS
                 return 0.0
             wait = (self._slots[0][0] - timezone.now()).total_seconds()
             if wait > max_wait:
@@ -134,17 +138,20 @@ class Pace:
             logger.info("Cloudflare limits the rate; background requests go on with %.1f a second.", lowered)
         with self._lock:
             self._slots.clear()
+            self._unlimited_until = 0.0
 
     def _count(self, count: int) -> None:
         second = int(time.time())
         is_same = Q(second=second)
-        self._row()
         # MariaDB assigns in this order, and reads what it has assigned.
-        self._rows().update(
-            peak=Case(When(is_same, then="peak"), default=Greatest(F("count"), F("peak") * _FADING)),
-            count=Case(When(is_same, then=F("count") + count), default=Value(float(count))),
-            second=second,
-        )
+        changes = {
+            "peak": Case(When(is_same, then="peak"), default=Greatest(F("count"), F("peak") * _FADING)),
+            "count": Case(When(is_same, then=F("count") + count), default=Value(float(count))),
+            "second": second,
+        }
+        if not self._rows().update(**changes):
+            self._row()
+            self._rows().update(**changes)
 
     def _reserve(self) -> list[tuple[datetime, datetime]]:
         """Reserve slots for a moment ahead; none where there is no limit.

@@ -9,6 +9,7 @@ from datetime import timedelta
 # What a killed worker had is taken over when it ends.
 LEASE = timedelta(seconds=50)
 REQUEST_SECONDS = 40.0  # the total deadline of one request; 10 MB need 2 Mbit/s
+LEASE_FRESH = timedelta(seconds=5)  # a lease that is no older outlasts a request
 
 # Between two attempts for one image. While Cloudflare fails now and then, most images need two or three; one
 # that fails twenty times in a row is tried each hour.

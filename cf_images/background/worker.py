@@ -17,7 +17,7 @@ from cf_images.background import circuit_breaker, heartbeat, operations, outcome
 from cf_images.background.circuit_breaker import Admission
 from cf_images.background.destinations import Destination, destinations, report_unprocessable
 from cf_images.background.fetch import FetchError
-from cf_images.background.leases import Claim, LeaseLostError, candidates, claim, due, fix_wrong_times
+from cf_images.background.leases import Claim, LeaseLostError, claim, due, fix_wrong_times, next_candidate
 from cf_images.background.pace import Ticket, pace_of
 from cf_images.exceptions import (
     CloudflareImagesError,
@@ -114,13 +114,8 @@ def _process_one(hint: int | None, *, max_wait: float) -> _Tried:
     heartbeat.worked()
     usable = destinations()
     random.shuffle(usable)  # a large backlog of one account must not hold up another
-    paused = _pauses()
     waits = []
     for destination in usable:
-        if until := paused.get(destination.account_key):
-            if due(destination).exists():
-                waits.append((until - timezone.now()).total_seconds())
-            continue
         tried = _process_one_of(destination, hint, max_wait=max_wait)
         if tried.is_done:
             return tried
@@ -129,18 +124,29 @@ def _process_one(hint: int | None, *, max_wait: float) -> _Tried:
 
 
 def _process_one_of(destination: Destination, hint: int | None, *, max_wait: float) -> _Tried:
-    found = candidates(destination, hint)
-    admission = circuit_breaker.admit(destination.account_key, destination.token_digest) if found else None
-    if admission is None:
+    pk = next_candidate(destination, hint)
+    if pk is None:
         return _Tried(is_done=False)
-    pace = pace_of(destination.account_key) if destination.accounts else None
-    if pace and (wait := pace.acquire(max_wait=max_wait)):
+    admission = circuit_breaker.admit(destination.account_key, destination.token_digest)
+    if admission is None:
+        return _Tried(is_done=False, wait=_pause_of(destination))
+    is_paced = destination.accounts and not admission.probe
+    if is_paced and (wait := pace_of(destination.account_key).acquire(max_wait=max_wait)):
         return _Tried(is_done=False, wait=wait)
-    for pk in found:
+    while pk is not None:
         if claimed := claim(pk):
             _try(claimed, destination, admission)
             return _Tried(is_done=True)
+        pk = next_candidate(destination) if hint is None else None
+    circuit_breaker.unused(admission)
     return _Tried(is_done=False)
+
+
+def _pause_of(destination: Destination) -> float:
+    """Return the seconds until the account is not paused any more."""
+    paused = circuit_breaker.pauses({destination.account_key: destination.token_digest})
+    until = paused.get(destination.account_key)
+    return (until - timezone.now()).total_seconds() if until else 0.0
 
 
 def _try(claimed: Claim, destination: Destination, admission: Admission) -> None:

@@ -84,6 +84,7 @@ def forget() -> None:
     """Know as little as a new process does."""
     pending.clear_cache()
     pace.clear_cache()
+    circuit_breaker.clear_cache()
     heartbeat._after_fork_in_child()
     rows._remote_ids.clear()
     rows._queries.clear()

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from cf_images.accounts import find_account
-from cf_images.background import circuit_breaker, destinations, process
+from cf_images.background import circuit_breaker, destinations, process, worker
 from cf_images.background.worker import process_one, sweep
 from cf_images.models import CircuitBreaker, State, Upload
 from tests.background.conftest import Clock, use_background_storage, work
@@ -286,3 +288,57 @@ def test_image_arrives_though_two_of_five_requests_fail(
         clock.advance(seconds=1)
     assert len(cloudflare.images) == 20
     assert not Upload.objects.exclude(state=State.STORED).exists()
+
+
+def test_closed_breaker_is_read_twice_a_second_at_most(clock: Clock) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        for _ in range(10):
+            circuit_breaker.responded(admission())
+    assert len(captured) <= 2
+    clock.advance(seconds=1)
+    with CaptureQueriesContext(connection) as captured:
+        admission()
+    assert len(captured) == 1
+
+
+def test_pause_of_another_process_is_seen_after_a_moment(clock: Clock) -> None:
+    admission()
+    open_by_failures()
+    circuit_breaker._closed["account"] = clock.now()  # what another process remembers
+    assert circuit_breaker.admit("account"), "the price of few queries"
+    clock.advance(seconds=0.6)
+    assert circuit_breaker.admit("account") is None
+
+
+@pytest.mark.parametrize(
+    "pause",
+    [
+        open_by_failures,
+        open_by_credentials,
+        lambda: circuit_breaker.rate_limited(admission(), retry_after=5),
+    ],
+)
+def test_pause_of_this_process_is_seen_at_once(pause: Callable[[], None]) -> None:
+    admission()
+    pause()
+    assert circuit_breaker.admit("account") is None
+
+
+def test_probe_without_a_row_to_send_is_left_to_another_worker(
+    accept: Accept, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker was faster with the last row that was due."""
+    row = accept()
+    account = find_account("cloudflare_images")
+    assert account
+    fail_of = circuit_breaker.admit(account.key)
+    assert fail_of
+    for _ in range(10):
+        circuit_breaker.failed(fail_of, "no response")
+    clock.advance(seconds=5)
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "claim", lambda _: None)
+        assert not process_one(row.pk)
+    again = circuit_breaker.admit(account.key)
+    assert again
+    assert again.probe

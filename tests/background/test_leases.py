@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import storages
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
-from cf_images.background import chunks, delete, outcomes, retry, timing, upload_from_file, worker
+from cf_images.background import chunks, delete, leases, outcomes, retry, timing, upload_from_file, worker
 from cf_images.background.leases import Claim, LeaseLostError, candidates, claim, fix_wrong_times
 from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
@@ -342,3 +343,89 @@ def test_retry_of_a_row_in_work_leaves_it_to_its_worker(accept: Accept, cloudfla
     assert claim(row.pk) is None
     assert not candidates(destination_of(ALIAS))
     taken.renew()
+
+
+def test_fresh_lease_outlasts_a_request_and_is_not_renewed(accept: Accept, clock: Clock) -> None:
+    taken = claimed(accept())
+    with CaptureQueriesContext(connection) as captured:
+        taken.renew()
+    assert not captured
+    clock.advance(seconds=timing.LEASE_FRESH.total_seconds() + 1)
+    taken.renew()
+    left = taken.rows.get().next_attempt_at - clock.now()
+    assert left > timedelta(seconds=timing.REQUEST_SECONDS + 5)
+
+
+@pytest.mark.parametrize("seconds", [60, -60], ids=["suspended", "clock set back"])
+def test_lease_is_renewed_after_a_leap_of_the_clock(accept: Accept, clock: Clock, seconds: int) -> None:
+    """A machine that slept must not believe that its lease is fresh."""
+    row = accept()
+    taken = claimed(row)
+    clock.advance(seconds=seconds)
+    assert bool(claim(row.pk)) == (seconds > 0)
+    if seconds > 0:
+        with pytest.raises(LeaseLostError):
+            taken.renew()
+    else:
+        taken.renew()
+        assert taken.rows.get().next_attempt_at <= clock.now() + timing.LEASE
+
+
+def test_longer_lease_is_written_at_once(accept: Accept, clock: Clock) -> None:
+    taken = claimed(accept())
+    taken.renew(at_least=timing.FETCHED_BY_CLOUDFLARE)
+    left = taken.rows.get().next_attempt_at - clock.now()
+    assert left > timing.FETCHED_BY_CLOUDFLARE - timedelta(seconds=1)
+
+
+def test_candidates_are_read_once_for_many_claims(accept: Accept) -> None:
+    destination, rows = destination_of(ALIAS), {accept().pk for _ in range(5)}
+    with CaptureQueriesContext(connection) as captured:
+        found = {leases.next_candidate(destination) for _ in rows}
+    assert found == rows
+    assert len(captured) == 1
+
+
+def test_candidates_that_are_gone_are_read_anew(accept: Accept) -> None:
+    destination, first = destination_of(ALIAS), accept()
+    assert leases.next_candidate(destination) == first.pk
+    Upload.objects.filter(pk=first.pk).delete()
+    second = accept()
+    assert leases.next_candidate(destination) == second.pk
+
+
+def test_candidates_of_a_moment_ago_are_read_anew(accept: Accept, clock: Clock) -> None:
+    destination = destination_of(ALIAS)
+    for _ in range(3):
+        accept()
+    assert leases.next_candidate(destination)
+    Upload.objects.all().delete()
+    clock.advance(seconds=2)
+    assert leases.next_candidate(destination) is None
+
+
+def test_threads_share_the_candidates(accept: Accept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread reads a single candidate, another takes it."""
+    destination, row = destination_of(ALIAS), accept()
+    stock = leases._candidates()
+
+    class Greedy(dict[str, Any]):
+        def __setitem__(self, key: str, value: Any) -> None:
+            super().__setitem__(key, value)
+            value[1].clear()  # as another thread would
+
+    monkeypatch.setattr(leases, "_candidates", lambda: Greedy(stock))
+    assert leases.next_candidate(destination) == row.pk
+
+
+def test_image_costs_few_queries(accept: Accept) -> None:
+    """Claim, read, bytes, and a transaction of three that deletes them; the rest is known for a moment."""
+    for _ in range(6):
+        accept()
+    worker.process_one()
+    with CaptureQueriesContext(connection) as captured:
+        for _ in range(5):
+            assert worker.process_one()
+    sql = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
+    lookups_of_local_files = [line for line in sql if "\"account\" = ''" in line]
+    assert len(sql) - len(lookups_of_local_files) < 5 * 7
