@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cf_images.background import timing
+from itertools import islice
+
 from cf_images.background.leases import Claim
 from cf_images.client import CloudflareImagesClient, Image
 from cf_images.exceptions import (
@@ -15,6 +16,8 @@ from cf_images.exceptions import (
 )
 from cf_images.images import metadata
 from cf_images.models import MAX_NAME_LENGTH, Upload
+
+_PER_PAGE = 10
 
 
 def is_same(image: Image, upload: Upload) -> bool:
@@ -49,8 +52,9 @@ def confirm(claim: Claim, client: CloudflareImagesClient) -> Image | None:
 
 def find_by_token(claim: Claim, client: CloudflareImagesClient) -> Image | None:
     """Return the upload's image among all of the account, where its ID is not known."""
-    claim.renew(at_least=timing.FETCHED_BY_CLOUDFLARE)
-    images = client.list_images(per_page=10, meta={f"{metadata.KEY}.token": claim.upload.token})
+    claim.renew()
+    listed = client.list_images(per_page=_PER_PAGE, meta={f"{metadata.KEY}.token": claim.upload.token})
+    images = islice(listed, _PER_PAGE)  # one request, for which the lease lasts
     return next((image for image in images if is_same(image, claim.upload) and _fits(image.id)), None)
 
 

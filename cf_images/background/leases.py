@@ -40,21 +40,21 @@ class Claim:
         """The row while the claim holds, else no row."""
         return uploads().filter(pk=self.upload.pk, lease=self.upload.lease)
 
-    def write(self, *, at_least: timedelta = timedelta(0), **fields: Any) -> None:
+    def write(self, **fields: Any) -> None:
         """Write and renew the lease; raise ``LeaseLostError`` when the claim does not hold any more."""
-        ends_at = timezone.now() + max(timing.LEASE, at_least)
+        ends_at = timezone.now() + timing.LEASE
         if not self.rows.update(next_attempt_at=ends_at, **fields):
             raise LeaseLostError(self.upload.name)
         self._ends_at = ends_at
         for field, value in fields.items():
             setattr(self.upload, field, value)
 
-    def renew(self, *, at_least: timedelta = timing.LEASE) -> None:
-        """Make the lease last for a request, or for ``at_least``; it may do so already."""
-        now = timezone.now()
-        is_fresh = now + at_least - timing.LEASE_FRESH <= self._ends_at
-        if not is_fresh or self._ends_at > now + at_least:  # or the clock was set back
-            self.write(at_least=at_least)
+    def renew(self) -> None:
+        """Make the lease last for a request; it may do so already."""
+        left = self._ends_at - timezone.now()
+        # More than a whole lease: the clock was set back.
+        if not timing.LEASE - timing.LEASE_FRESH <= left <= timing.LEASE:
+            self.write()
 
     def release(self, **fields: Any) -> None:
         """Give the row back, and write ``fields``; without ``next_attempt_at`` it is due now."""

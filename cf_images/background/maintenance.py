@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from cf_images.background import circuit_breaker, timing
+from cf_images.background import circuit_breaker
 from cf_images.background.destinations import destinations
 from cf_images.background.queue_notifier import notify
 from cf_images.background.rows import breakers, database, uploads
@@ -57,12 +57,8 @@ def resume(alias: str | None = None) -> int:
 
 
 def _make_due(pending: QuerySet[Upload]) -> None:
-    now, waiting = timezone.now(), pending.filter(lease="")
-    # Cloudflare may still be fetching these, and would store them twice.
-    fetched = {"require_signed_urls": True, "source_url__gt": ""}
-    soon = now + timing.FETCHED_BY_CLOUDFLARE
-    waiting.filter(next_attempt_at__gt=soon, **fetched).update(next_attempt_at=soon)
-    waiting.filter(next_attempt_at__gt=now).exclude(**fetched).update(next_attempt_at=now)
+    now = timezone.now()
+    pending.filter(lease="", next_attempt_at__gt=now).update(next_attempt_at=now)
 
 
 def prune(older_than: timedelta) -> int:

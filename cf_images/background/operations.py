@@ -23,8 +23,10 @@ from cf_images.exceptions import (
     CloudflareUnavailableError,
     ImageExistsError,
     ImageNotFoundError,
+    RateLimitedError,
 )
 from cf_images.images import ImageInfo
+from cf_images.models import Upload
 
 
 def upload(claim: Claim, client: CloudflareImagesClient) -> Image:
@@ -197,19 +199,29 @@ def _fill(claim: Claim, client: CloudflareImagesClient, reserved: DirectUpload) 
 def _upload_private_url(claim: Claim, client: CloudflareImagesClient) -> Image:
     """Post without an ID, since an upload URL takes only files, and find the image by its token."""
     row = claim.upload
-    if claim.attempt > 1 and (image := find_by_token(claim, client)):
-        return image
-    # The lease outlasts the fetch, too: a worker that took over while it runs would not find the image.
-    claim.renew(at_least=timing.FETCHED_BY_CLOUDFLARE)
+    if row.fetching_since:
+        if image := find_by_token(claim, client):
+            return image
+        if may_be_fetching(row):
+            raise CloudflareUnavailableError("Cloudflare may still be fetching the image from its URL.")
+    claim.write(fetching_since=timezone.now())
     try:
         return client.upload_url(
             row.source_url, metadata=row.metadata, require_signed_urls=True, creator=row.creator or None
         )
-    except CloudflareUnavailableError:
-        image = find_by_token(claim, client)
-        if image is None:
-            raise
+    except CloudflareImagesError as error:
+        failure = error
+    if isinstance(failure, RateLimitedError) or not isinstance(failure, CloudflareUnavailableError):
+        claim.write(fetching_since=None)
+    elif image := find_by_token(claim, client):
         return image
+    raise failure
+
+
+def may_be_fetching(row: Upload) -> bool:
+    """Return whether Cloudflare may still be fetching the image for an earlier attempt."""
+    since = row.fetching_since
+    return since is not None and abs(timezone.now() - since) < timing.FETCHED_BY_CLOUDFLARE
 
 
 # Deleting

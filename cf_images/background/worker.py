@@ -239,8 +239,8 @@ def _is_final(error: CloudflareImagesError) -> bool:
 
 def _min_pause(claimed: Claim) -> timedelta:
     row = claimed.upload
-    if row.require_signed_urls and row.source_url:  # the ID is not known
-        return timing.FETCHED_BY_CLOUDFLARE
+    if row.fetching_since and operations.may_be_fetching(row):
+        return row.fetching_since + timing.FETCHED_BY_CLOUDFLARE - timezone.now()
     return timing.SECOND_LOOK if row.missing_at else timedelta(0)
 
 

@@ -371,13 +371,6 @@ def test_lease_is_renewed_after_a_leap_of_the_clock(accept: Accept, clock: Clock
         assert taken.rows.get().next_attempt_at <= clock.now() + timing.LEASE
 
 
-def test_longer_lease_is_written_at_once(accept: Accept, clock: Clock) -> None:
-    taken = claimed(accept())
-    taken.renew(at_least=timing.FETCHED_BY_CLOUDFLARE)
-    left = taken.rows.get().next_attempt_at - clock.now()
-    assert left > timing.FETCHED_BY_CLOUDFLARE - timedelta(seconds=1)
-
-
 def test_candidates_are_read_once_for_many_claims(accept: Accept) -> None:
     destination, rows = destination_of(ALIAS), {accept().pk for _ in range(5)}
     with CaptureQueriesContext(connection) as captured:

@@ -6,6 +6,7 @@ import io
 import pickle
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +14,7 @@ from django.core.files.storage import storages
 from django.core.management import call_command
 from django.db import connection
 
-from cf_images.background import delete, open_pending, rows, upload_from_url
+from cf_images.background import delete, open_pending, outcomes, rows, timing, upload_from_url
 from cf_images.client import CloudflareImagesClient, DirectUpload
 from cf_images.exceptions import ImageRejectedError
 from cf_images.models import State, Upload
@@ -211,12 +212,54 @@ class TestByURL:
         name = upload_from_url(source, require_signed_urls=True)
         cloudflare.faults.plan("500")
         work()
-        posts = [request for request in cloudflare.requests if request.method == "POST"]
         clock.advance(seconds=100)
         assert work() == 0
+        assert requests_to(cloudflare, "POST", "/images/v1") == 1
         clock.advance(seconds=25)
         finish(Upload.objects.get(name=name), clock)
-        assert len(posts) == 1
+
+    def test_image_of_a_killed_worker_is_found_after_its_lease(
+        self, cloudflare: Any, source: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = upload_from_url(source, require_signed_urls=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(outcomes, "stored", Mock(side_effect=SystemExit))  # killed
+            with pytest.raises(SystemExit):
+                work()
+        clock.advance(seconds=timing.LEASE.total_seconds())
+        assert work() == 1
+        assert Upload.objects.get(name=name).state == State.STORED
+        assert requests_to(cloudflare, "POST", "/images/v1") == len(cloudflare.images) == 1
+
+    def test_url_of_a_killed_worker_is_sent_again_after_two_minutes(
+        self, cloudflare: Any, source: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Cloudflare may still be fetching it, so that it cannot be found yet."""
+        name = upload_from_url(source, require_signed_urls=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(CloudflareImagesClient, "upload_url", Mock(side_effect=SystemExit))
+            with pytest.raises(SystemExit):
+                work()
+        clock.advance(seconds=timing.LEASE.total_seconds())
+        assert work() == 1
+        assert not requests_to(cloudflare, "POST", "/images/v1")
+        clock.advance(seconds=60)
+        assert work() == 0
+        clock.advance(seconds=20)
+        assert work() == 1
+        assert Upload.objects.get(name=name).state == State.STORED
+        assert requests_to(cloudflare, "POST", "/images/v1") == 1
+
+    def test_refused_request_is_sent_again_without_a_pause_of_its_own(
+        self, cloudflare: Any, source: str, clock: Clock
+    ) -> None:
+        """Cloudflare has not carried it out, so that nothing is to be looked for."""
+        name = upload_from_url(source, require_signed_urls=True)
+        cloudflare.faults.plan("429")
+        work()
+        clock.advance(minutes=1)
+        assert work() == 1
+        assert Upload.objects.get(name=name).state == State.STORED
 
     def test_image_deleted_after_a_lost_response_is_found_and_deleted(
         self, cloudflare: Any, source: str, clock: Clock
