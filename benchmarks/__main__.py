@@ -24,6 +24,7 @@ _SHORT = {
 }
 _LONG = {
     "chaos": "workers killed while the API fails: is anything lost or doubled? (2 minutes; --long: 30)",
+    "faults": "how soon all is stored while two of five requests fail, with and without kills (10 minutes)",
     "consumers": "four huey consumers against one (3 minutes)",
     "draining": "how fast a backlog drains under a rate limit (5 minutes)",
 }

@@ -151,6 +151,9 @@ class AccountPace(models.Model):
     # When the last pause ends, and how many in succession were followed by another at once.
     resumes_at = models.DateTimeField(null=True, blank=True)
     strikes = models.PositiveIntegerField(default=0)
+    # How often a request was limited soon after the pace was lowered; and until when that teaches nothing.
+    in_vain = models.PositiveIntegerField(default=0)
+    ignored_until = models.DateTimeField(null=True, blank=True)
     # What passed: in the last second with requests, and the most of a second, which fades.
     second = models.BigIntegerField(default=0)
     count = models.FloatField(default=0)

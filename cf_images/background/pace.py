@@ -40,8 +40,11 @@ _FADING = 0.9  # each second with requests
 _MIN_LIMIT = 0.2  # requests a second
 _MET_AGAIN = timedelta(seconds=1.5)  # after a pause
 _STRIKES = 2
+_LOWERED_AGAIN = 0.85  # of a pace that was limited soon after it was lowered
+_IN_VAIN = 5  # the next time, the pace is not the reason
+_IGNORED = timedelta(minutes=2)
 _STEADY_SECONDS = 20.0  # in which a lowered pace stays
-_GROWTH = 1.03  # each ten seconds afterwards
+_GROWTH = 1.05  # each ten seconds afterwards
 _FORGOTTEN = 1000.0  # requests a second; a limit that has grown so far is none
 _WORTH_LOGGING = 0.8  # of the limit that was lowered before
 _ATTEMPTS = 50
@@ -100,7 +103,8 @@ class Pace:
         once.
 
         Without headers, the pace is only lowered when a request is limited just after such a pause: a pace
-        that is too high is limited again at once, while responses at random are not.
+        that is too high is limited again at once. Where a lower pace does not help, responses are limited at
+        random, and teach nothing.
         """
         with self._lock:
             count, self._passed = self._passed, 0
@@ -113,9 +117,36 @@ class Pace:
         event = self._rows().filter(resumes_at=row.resumes_at)
         if not event.update(resumes_at=now + timedelta(seconds=pause), strikes=strikes):
             return
-        if self._allowed or strikes >= _STRIKES:
-            # What passed was less than allowed if workers were busy; what the headers say is more exact.
-            self._lower(row, max(row.count, row.peak, self._allowed, 1.0) * _LOWERED)
+        # What passed was less than allowed if workers were busy; what the headers say is more exact.
+        passed = max(row.count, row.peak, self._allowed, 1.0) * _LOWERED
+        if self._allowed:
+            self._lower(row, passed)
+        elif row.ignored_until is None or not now < row.ignored_until < now + _IGNORED:
+            self._learn(row, now, passed, is_met_again=strikes >= _STRIKES)
+
+    def _learn(self, row: AccountPace, now: datetime, passed: float, *, is_met_again: bool) -> None:
+        """Lower the pace, or lift it where it has been lowered in vain."""
+        limit, held_since = (
+            self._limit(row, now),
+            max(filter(None, (row.limited_at, row.resumes_at)), default=now),
+        )
+        if limit is None or now - held_since >= timedelta(seconds=_STEADY_SECONDS):
+            self._rows().update(in_vain=0)
+        elif row.in_vain >= _IN_VAIN:
+            self._lift(row, now)
+            return
+        else:
+            self._rows().update(in_vain=F("in_vain") + 1)
+            passed = min(passed, limit * _LOWERED_AGAIN)
+        if is_met_again:
+            self._lower(row, passed)
+
+    def _lift(self, row: AccountPace, now: datetime) -> None:
+        lifted = {"limit": None, "limited_at": None, "in_vain": 0, "ignored_until": now + _IGNORED}
+        if self._rows().filter(limited_at=row.limited_at).update(**lifted):
+            logger.info("Cloudflare limits requests at random; background requests go on without a limit.")
+        with self._lock:
+            self._slots.clear()
 
     def observe(self, limit: RateLimit) -> None:
         """Lower the pace where Cloudflare's headers allow less."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -121,30 +122,66 @@ def test_several_limited_requests_lower_it_once(settings: Any, clock: Time) -> N
     assert AccountPace.objects.get().limit == 9
 
 
+class Edge:
+    """Answers requests that take ``seconds``: limited as soon as more than ``rate`` come in a second."""
+
+    def __init__(self, clock: Time, rate: int, *, seconds: float, at_random: float = 0) -> None:
+        self.clock, self.rate, self.seconds, self.at_random = clock, rate, seconds, at_random
+        self.passed = self.limited = self.count = 0
+        self.window, self.chance = clock.now, random.Random(1)
+
+    def take(self, pace: Pace) -> None:
+        """Send a request as a worker does, and pause as the circuit breaker does."""
+        pace.acquire(max_wait=float("inf"))
+        self.clock.sleep(self.seconds)
+        if self.clock.now >= self.window + timedelta(seconds=1):
+            self.window, self.count = self.clock.now, 0
+        self.count += 1
+        if self.count > self.rate or self.chance.random() < self.at_random:
+            self.limited += 1
+            pace.limited(pause=1)
+            self.clock.sleep(1)
+        else:
+            self.passed += 1
+            pace.passed()
+
+
+@pytest.mark.parametrize("rate", [2, 3, 10, 100])
+def test_pace_settles_below_the_limit_of_an_edge(settings: Any, clock: Time, rate: int) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found, edge = Pace(KEY), Edge(clock, rate, seconds=1 / (5 * rate))
+    began = clock.now
+    for _ in range(max(1000, 100 * rate)):
+        edge.take(found)
+    seconds = (clock.now - began).total_seconds()
+    assert edge.passed / seconds > 0.8 * rate
+    assert edge.limited <= 20
+    assert (AccountPace.objects.get().limit or 0) < 1.2 * rate
+
+
 def test_limits_at_random_do_not_add_up(settings: Any, clock: Time) -> None:
+    """Each costs its pause, and the pace stays that of the workers."""
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found, edge = Pace(KEY), Edge(clock, 1000, seconds=0.05, at_random=0.08)
+    began = clock.now
+    for _ in range(500):
+        edge.take(found)
+    seconds = (clock.now - began).total_seconds()
+    assert seconds < 500 * 0.05 + edge.limited * 1 + 20
+    assert AccountPace.objects.get().ignored_until
+
+
+def test_limit_that_is_lowered_later_is_learned_after_limits_at_random(settings: Any, clock: Time) -> None:
     settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
     found = Pace(KEY)
-    for _ in range(30):
-        for _ in range(20):
-            found.acquire(max_wait=float("inf"))
-            found.passed()
-        found.limited(pause=1)
-        clock.sleep(1)
-    assert (AccountPace.objects.get().limit or 0) > 10
-
-
-def test_limit_that_is_too_high_is_lowered_again(settings: Any, clock: Time) -> None:
-    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
-    found, passed = Pace(KEY), 0
-    for _ in range(40):  # an edge that allows three a second
-        for _ in range(3):
-            found.acquire(max_wait=float("inf"))
-            found.passed()
-            passed += 1
-        found.acquire(max_wait=float("inf"))
-        found.limited(pause=1)
-        clock.sleep(1)
-    assert (AccountPace.objects.get().limit or 99) < 4
+    erratic, steady = Edge(clock, 1000, seconds=0.05, at_random=0.1), Edge(clock, 5, seconds=0.05)
+    for _ in range(300):
+        erratic.take(found)
+    clock.sleep(121)
+    for _ in range(300):
+        steady.take(found)
+    assert steady.limited <= 12
+    assert (AccountPace.objects.get().limit or 99) < 6
 
 
 def test_lowered_pace_grows_again_and_is_forgotten(settings: Any, clock: Time) -> None:

@@ -21,25 +21,33 @@ HASTE = 10  # a lease of five seconds, a request's deadline of four, a sweep eve
 _SWEEP = 1.0  # seconds; six would be in proportion
 _KINDS = ("500", "html_502", "internal_5550", "reset_before", "reset_after", "cut", "slow")
 _VISITORS = 2
-_HUEY = ("run_huey", "-k", "thread", "-w", "4", "-m", "1", "-q")
-_LOOP = ("cf_images", "process", "--loop", "--workers", "4")
+HUEY = ("run_huey", "-k", "thread", "-w", "4", "-m", "1", "-q")
+LOOP = ("cf_images", "process", "--loop", "--workers", "4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The size of a run; ``faulty`` is a share of the requests, and ``kills`` the number of kills."""
+    """The size of a run; ``faulty`` is a share of the requests, and ``kills`` the number of kills.
+
+    ``limited`` is the part of ``faulty`` that is HTTP 429, ``haste`` divides all durations. Plain uploads are
+    public images from files, and none is deleted.
+    """
 
     uploads: int = 200
     faulty: float = 0.35
+    limited: float = 0.02  # each pauses all workers for a second
+    kinds: tuple[str, ...] = _KINDS
     kills: int = 20
     seed: int = 1
     patience: float = 240  # seconds until the last image must be stored
+    haste: float = HASTE
+    plain: bool = False
 
     @property
     def faults(self) -> dict[str, Any]:
         """Return the faults for the emulator; ``stale`` adds to them, and only for images just uploaded."""
-        rare = {"429": 0.02}  # each pauses all workers for a second
-        rates = rare | {kind: (self.faulty - 0.02) / len(_KINDS) for kind in _KINDS} | {"stale": 0.1}
+        each = (self.faulty - self.limited) / len(self.kinds)
+        rates = {"429": self.limited} | dict.fromkeys(self.kinds, each) | {"stale": 0.1}
         return {
             "rates": rates,
             "seed": self.seed,
@@ -74,29 +82,33 @@ def on_mariadb(plan: Plan) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, servers.mariadb() as database:
         folder = Path(name)
         huey = servers.sqlite_huey(folder)
-        return run(plan, folder, database=database, huey=huey, consumer=_LOOP)
+        return run(plan, folder, database=database, huey=huey, consumer=LOOP)
 
 
 def run(
-    plan: Plan, folder: Path, *, database: Any, huey: Any, consumer: tuple[str, ...] = _HUEY
+    plan: Plan, folder: Path, *, database: Any, huey: Any, consumer: tuple[str, ...] = HUEY
 ) -> dict[str, Any]:
     """Upload, kill the worker again and again, wait until nothing is pending, and return the counts."""
     began = time.monotonic()
-    with Site(folder, database=database, huey=huey, haste=HASTE) as site, _sources() as sources:
+    with Site(folder, database=database, huey=huey, haste=plan.haste) as site, _sources() as sources:
         site.set_faults(**plan.faults)
         ledger = folder / "ledger.jsonl"
         with ledger.open("a") as output:
             share = plan.uploads // _VISITORS
             firsts = (plan.seed * 10_000_000 + share * number for number in range(_VISITORS))
             visitors = [
-                site.start("visitors", str(first), str(share), sources, output=output) for first in firsts
+                site.start("visitors", str(first), str(share), "" if plan.plain else sources, output=output)
+                for first in firsts
             ]
-            site.start("sweep", str(_SWEEP))
+            if plan.haste > 1:  # huey sweeps each minute, however hasty the rest is
+                site.start("sweep", str(_SWEEP))
             leased = _kill(site, plan, consumer)
+            killed_at = time.monotonic()
             for visitor in visitors:
                 if visitor.wait(plan.patience):
                     raise RuntimeError(f"A visitor failed; {site.last_lines()}")
         site.wait_until_idle(seconds=plan.patience)
+        idle_at = time.monotonic()
         counters = site.counters()
         site.set_faults(rates={}, latency=0)
         found = site.ask("report", str(ledger))
@@ -105,11 +117,12 @@ def run(
         "uploads": found.pop("uploads"),
         "requests": counters["requests"],
         "faulty requests": f"{faulty} ({faulty / counters['requests']:.0%})",
-        **{f"… {kind}": counters["faults"].get(kind, 0) for kind in ("429", *_KINDS, "stale")},
+        **{f"… {kind}": counters["faults"].get(kind, 0) for kind in ("429", *plan.kinds, "stale")},
         "kill -9": plan.kills,
         "rows leased when killed": leased,
         **found,
         "seconds": round(time.monotonic() - began),
+        "… after the last kill": round(idle_at - killed_at),
     }
 
 
@@ -118,8 +131,10 @@ def _kill(site: Site, plan: Plan, command: tuple[str, ...]) -> int:
 
     The next consumer is started before the kill, so that no time is lost while it starts.
     """
-    chance, leased = random.Random(plan.seed), 0
-    consumer, following = site.start(*command), site.start(*command)
+    chance, leased, consumer = random.Random(plan.seed), 0, site.start(*command)
+    if not plan.kills:
+        return 0
+    following = site.start(*command)
     for _ in range(plan.kills):
         goal = site.counters()["requests"] + plan.uploads // plan.kills + chance.randrange(5)
         _wait_for_request(site, goal, seconds=plan.patience)
