@@ -30,6 +30,7 @@ logger = logging.getLogger("cf_images.background")
 
 _SHARE = 0.81  # of the configured limit; the rest is for the site's own requests
 _BURST = 0.05  # of the requests in a window that may be sent at once
+_LATE = 0.5  # of an interval that a learned pace makes up for: a whole one would be met again at small limits
 _AHEAD_SECONDS = 0.5  # for which a process reserves slots
 _MAX_SLOTS = 50
 _MAX_AHEAD = timedelta(minutes=2)  # a slot that is further away is wrong: the clock was set back
@@ -215,10 +216,10 @@ class Pace:
         """Return requests a second, ``None`` for no limit, and how many may be sent at once."""
         learned, configured = self._limit(row, now), conf.setting("API_RATE")
         if configured is None:
-            return learned, 1.0
+            return learned, _LATE
         requests, seconds = configured
         rate = requests / seconds * _SHARE
-        return min(rate, learned or rate), max(1.0, requests * _BURST) if learned is None else 1.0
+        return min(rate, learned or rate), max(1.0, requests * _BURST) if learned is None else _LATE
 
     def _limit(self, row: AccountPace, now: datetime) -> float | None:
         """Return the limit as it has grown by now."""
