@@ -34,7 +34,7 @@ _PACKAGES = ("django", "httpx", "pillow", "huey")
 def main() -> None:
     """Print the machine and the versions, then the tables of the benchmarks."""
     options = _options()
-    arguments = ["--long"] if options.long else []
+    arguments = [flag for flag in ("--long", "--matrix") if getattr(options, flag.strip("-"))]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
     print(", ".join([machine, f"Python {platform.python_version()}", *packages]), flush=True)
@@ -61,7 +61,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="*", metavar="name", help="a benchmark of the lists below")
     parser.add_argument(
-        "--long", action="store_true", help="chaos: 2,000 uploads, half of the requests faulty"
+        "--long",
+        action="store_true",
+        help="chaos: 2,000 uploads, half of the requests faulty; draining: 6,000 images (35 minutes)",
+    )
+    parser.add_argument(
+        "--matrix", action="store_true", help="draining: all combinations of workers, processes and limits"
     )
     options = parser.parse_args()
     if unknown := set(options.names) - set(known):

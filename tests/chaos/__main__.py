@@ -46,16 +46,16 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _emulator(rate: str = "") -> None:
+def _emulator(rate: str = "", window: str = "1") -> None:
     """Write how to reach the emulator, as options of a storage, and serve until the parent ends.
 
-    ``rate`` is how many requests a second it allows.
+    ``rate`` is how many requests it allows in a ``window`` of seconds.
     """
     from cf_images.emulator import Emulator
     from cf_images.emulator.limits import Limits
 
     options = ("account_id", "api_token", "account_hash", "api_url", "delivery_url")
-    limits = Limits(api_rate=int(rate), api_window=1) if rate else Limits()
+    limits = Limits(api_rate=int(rate), api_window=float(window)) if rate else Limits()
     with Emulator(limits=limits) as emulator:
         sys.stdout.write(json.dumps({name: getattr(emulator, name) for name in options}) + "\n")
         sys.stdout.flush()

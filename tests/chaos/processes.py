@@ -20,7 +20,8 @@ _SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.chaos.settings"}
 class Site:
     """Processes that share a database, a queue and an emulator; ``haste`` divides all durations.
 
-    ``api_rate`` is the setting; ``edge_rate`` the requests a second that the emulator allows, by default any.
+    ``api_rate`` is the setting; ``edge_rate`` the requests that the emulator allows, and in how many seconds;
+    by default any.
     Each writes a log in ``folder``.
     """
 
@@ -32,7 +33,7 @@ class Site:
         huey: Any,
         haste: float = 1,
         api_rate: Any = None,
-        edge_rate: int | None = None,
+        edge_rate: tuple[int, float] | None = None,
     ) -> None:
         self.folder, self.api_rate, self.edge_rate = folder, api_rate, edge_rate
         self.database, self.huey, self.haste = database, huey, haste
@@ -137,7 +138,7 @@ class Site:
         )
 
     def _start_emulator(self) -> None:
-        rate = [str(self.edge_rate)] if self.edge_rate else []
+        rate = map(str, self.edge_rate or ())
         emulator = self.start("emulator", *rate, output=subprocess.PIPE)
         output = emulator.stdout.readline() if emulator.stdout else ""
         if not output:
