@@ -121,6 +121,6 @@ def fix_wrong_times() -> int:
     """
     now, fixed = timezone.now(), 0
     for destination in destinations():
-        wrong = destination.rows().filter(next_attempt_at__gt=now + timing.MAX_PAUSE + timing.CLOCK_SKEW)
+        wrong = destination.rows(after=now + timing.MAX_PAUSE + timing.CLOCK_SKEW)
         fixed += wrong.update(next_attempt_at=now)
     return fixed

@@ -99,7 +99,7 @@ def idle(due_at: datetime | None, last_processed_at: datetime | None) -> timedel
 
 def status() -> Status:
     """Return the figures as they are now: half a dozen queries."""
-    counts = {row["state"]: row["count"] for row in uploads().values("state").annotate(count=Count("pk"))}
+    counts = {row["state"]: row["count"] for row in uploads().values("state").annotate(count=Count("*"))}
     others, declared = [alias for alias, _ in unprocessable()], conf.storage_declarations()
     return Status(
         pending=counts.get(State.PENDING, 0),
@@ -147,8 +147,11 @@ def oldest_due_at() -> datetime | None:
     paused = circuit_breaker.pauses({found.account_key: found.token_digest for found in usable})
     for destination in usable:
         if destination.account_key not in paused:
-            row = due(destination).values_list("next_attempt_at", "created_at").first()
-            moments += [max(filter(None, row))] if row else []  # a new row is due from before its creation
+            # With the columns in one query, MariaDB reads all finished rows.
+            for pk in due(destination).values_list("pk", flat=True)[:1]:
+                row = uploads().filter(pk=pk).values_list("next_attempt_at", "created_at")
+                # A new row is due from before its creation.
+                moments += [max(filter(None, found)) for found in row]
     return min(moments, default=None)
 
 

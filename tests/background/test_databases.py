@@ -18,7 +18,17 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from cf_images.accounts import find_account
-from cf_images.background import delete, is_pending, leases, pending, rows, timing, upload_from_file, worker
+from cf_images.background import (
+    delete,
+    is_pending,
+    leases,
+    pending,
+    reporting,
+    rows,
+    timing,
+    upload_from_file,
+    worker,
+)
 from cf_images.images import names
 from cf_images.models import (
     AccountPace,
@@ -144,17 +154,18 @@ def look_up_an_image() -> None:
     rows.is_deleting(name)
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        find_and_claim,
-        read_pending_names,
-        look_up_an_image,
-        worker.next_due,
-        worker.has_work_for_others,
-        worker.sweep,
-    ],
-)
+USES = [
+    find_and_claim,
+    read_pending_names,
+    look_up_an_image,
+    worker.next_due,
+    worker.has_work_for_others,
+    worker.sweep,
+    reporting.oldest_due_at,
+]
+
+
+@pytest.mark.parametrize("use", USES)
 def test_queries_of_workers_and_pages_neither_sort_nor_scan(
     database: Any, use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +181,46 @@ def test_queries_of_workers_and_pages_neither_sort_nor_scan(
     found = {sql: problems(database, sql) for sql in queries}
     assert {sql: problem for sql, problem in found.items() if problem} == {}
     assert not [sql for sql in queries if "COUNT(" in sql.upper()]
+
+
+def work_of(connection: Any, use: Callable[[], object]) -> int:
+    """Return how many rows and entries of indexes the database reads; of SQLite, the steps of its machine."""
+    if connection.vendor == "sqlite":
+        steps = count()
+        connection.connection.set_progress_handler(lambda: next(steps) < 0, 1)
+        use()
+        connection.connection.set_progress_handler(None, 1)
+        return next(steps)
+    if connection.vendor == "postgresql":
+        with transaction.atomic(using=databases.ALIAS), connection.cursor() as cursor:
+            use()
+            cursor.execute("SELECT SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables")
+            return int(cursor.fetchone()[0])
+    with connection.cursor() as cursor:
+        before = handler_reads(cursor)
+        use()
+        return handler_reads(cursor) - before
+
+
+def handler_reads(cursor: Any) -> int:
+    cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read_%'")
+    return sum(int(value) for _, value in cursor.fetchall())
+
+
+@pytest.mark.parametrize("use", USES)
+def test_work_of_the_database_does_not_grow_with_the_backlog(
+    database: Any, use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan may look good and still read all that is finished: it is the first in an index."""
+    monkeypatch.setattr(pending, "MAX_NAMES", 100)
+    work = []
+    for number in (400, 4000):
+        fill(number)
+        analyze(database)
+        use()  # the first call may open connections, and adopts rows
+        work.append(work_of(database, use))
+    few, many = work
+    assert many <= 1.5 * few + 100
 
 
 def test_plan_of_a_scan_or_sort_is_noticed(database: Any) -> None:
