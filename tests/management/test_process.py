@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from cf_images import background as uploads
@@ -27,6 +29,8 @@ from cf_images.models import State, Upload
 from tests.background import conftest as background
 from tests.background import databases
 from tests.background.conftest import ALIAS, use_background_storage
+from tests.chaos import servers
+from tests.chaos.processes import Site
 from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,8 +127,11 @@ def test_progress_is_shown_on_a_terminal(
     for _ in range(3):
         accept()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    call_command("cf_images", "process")
+    with CaptureQueriesContext(connection) as captured:
+        call_command("cf_images", "process", verbosity=0)
     assert ("3/3" in capsys.readouterr().err) is terminal
+    is_counted = any("COUNT(" in query["sql"] for query in captured.captured_queries)
+    assert is_counted is terminal, "to count a large backlog takes time"
 
 
 def test_loop_waits_for_more_finishes_when_interrupted_and_says_what_was_done(
@@ -143,6 +150,24 @@ def test_loop_waits_for_more_finishes_when_interrupted_and_says_what_was_done(
     found = run("--loop")
     assert "Finishing" in found.problems
     assert (found.out, found.status) == ("1 image stored.\n", 0)
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_sigterm_finishes_the_current_image_and_says_what_was_done(tmp_path: Path, *, loop: bool) -> None:
+    """As systemd, Docker and Kubernetes end a service. By cron, what is left is a problem."""
+    huey = {"huey_class": "huey.MemoryHuey"}
+    with Site(tmp_path, database=servers.sqlite(tmp_path), huey=huey) as site:
+        site.run("visitors", "1", "2")
+        site.set_faults(latency=1)
+        command = ("cf_images", "process", "-v1", *(["--loop"] if loop else []))
+        worker = site.start(*command, output=subprocess.PIPE)
+        site.wait_for("A request", lambda: site.ask("pending")["leased"], seconds=60)
+        worker.terminate()
+        assert worker.stdout
+        assert worker.stdout.read() == "1 image stored.\n"
+        assert worker.wait(60) == (0 if loop else 1)
+        assert site.counters()["images"] == 1
+        assert site.ask("pending") == {"pending": 1, "leased": 0}
 
 
 class ConnectionGoneError(Exception):

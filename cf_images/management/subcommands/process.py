@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import time
@@ -29,7 +30,8 @@ from cf_images.management.output import one_line, write, write_problem
 SUMMARY = "Process the uploads and deletions that are due"
 HELP = (
     "Process the uploads and deletions that are due, print what was done, and stop; exit with 1 if anything "
-    "that was due was not done. With --loop, run until interrupted."
+    "that was due was not done. With --loop, run until interrupted and exit with 0. On Ctrl-C or SIGTERM, the "
+    "current images are finished first; each takes 40 seconds at most."
 )
 
 logger = logging.getLogger("cf_images.background")
@@ -50,7 +52,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     began, before = timezone.now(), activity.counts()
     stop, loop, count = threading.Event(), options["loop"], max(1, options["workers"])
     trouble, sweeps = _Trouble(), _Sweeps()
-    with _progress() as advance, ThreadPoolExecutor(count) as pool:
+    with _stopped_by_sigterm(stop), _progress() as advance, ThreadPoolExecutor(count) as pool:
         working = [pool.submit(_work, stop, advance, sweeps, trouble if loop else None) for _ in range(count)]
         try:
             wait(working)
@@ -66,6 +68,24 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         write(command, _summary(done))
     if not loop and not _is_all_done(command, done, began):
         sys.exit(1)
+
+
+@contextmanager
+def _stopped_by_sigterm(stop: threading.Event) -> Iterator[None]:
+    """Stop as on Ctrl-C when systemd, Docker or Kubernetes end the service; a second signal ends it at once."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, previous)
+        stop.set()
+
+    previous = signal.signal(signal.SIGTERM, terminate) or signal.SIG_DFL
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 # What was done
@@ -187,9 +207,7 @@ def _close_connections() -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[], object]]:
     """Show a progress bar on a terminal, nothing elsewhere."""
-    with tqdm(
-        total=sum(due(found).count() for found in destinations()),
-        unit="image",
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    is_shown = sys.stderr.isatty()
+    total = sum(due(found).count() for found in destinations()) if is_shown else None
+    with tqdm(total=total, unit="image", disable=not is_shown) as bar:
         yield bar.update
