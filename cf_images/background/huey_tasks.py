@@ -10,6 +10,7 @@ from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task, db_task, on_startup
 
 from cf_images.background import heartbeat, queue_state, worker
+from cf_images.background.queue_notifier import notify
 
 _MIN_DELAY = 1.0  # seconds; the consumer looks for scheduled tasks once a second
 
@@ -27,10 +28,10 @@ def cf_images_process(hint: int | None = None, *, is_scheduled: bool = False) ->
     queue_state.woken() if is_scheduled else queue_state.received()
     heartbeat.start()
     if worker.has_work_for_others():
-        _send()
+        notify()
     done = worker.process(hint)
     if done.more_due:
-        _send()
+        notify()
     elif done.next_at:
         schedule(done.next_at)
 
@@ -42,7 +43,7 @@ def cf_images_sweep() -> None:
     if next_at is None:
         return
     if next_at <= timezone.now():
-        _send()
+        notify()
     elif not HUEY.immediate:
         schedule(next_at)
 
@@ -52,21 +53,9 @@ def cf_images_start() -> None:
     """A consumer that starts looks for work at once; called in each of its workers."""
     try:
         heartbeat.start()
-        _send()
+        notify()
     finally:
         close_old_connections()
-
-
-def _send() -> None:
-    """Put a message into huey's queue, if it does not hold enough."""
-    if HUEY.immediate:
-        cf_images_process()
-    elif queue_state.reserve_message():
-        try:
-            cf_images_process()
-        except BaseException:
-            queue_state.received()
-            raise
 
 
 def schedule(at: datetime) -> None:

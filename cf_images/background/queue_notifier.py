@@ -17,6 +17,7 @@ logger = logging.getLogger("cf_images.background")
 
 HUEY, NONE = "huey", "none"
 DJHUEY = "huey.contrib.djhuey"
+_HUEY_TASK = "cf_images.background.huey_tasks.cf_images_process"
 
 Send = Callable[[int | None], object]
 
@@ -36,15 +37,11 @@ def sender() -> Send | None:
     chosen = queue()
     if chosen == NONE:
         return None
-    if chosen == HUEY:
-        if not uses_huey():
-            raise ImportError(f"{DJHUEY} is not in INSTALLED_APPS")
-        from cf_images.background import huey_tasks  # huey connects when it is imported
-
-        found: Send = huey_tasks.cf_images_process
-        return found
-    own: Send = import_string(chosen)
-    return own
+    if chosen == HUEY and not uses_huey():
+        raise ImportError(f"{DJHUEY} is not in INSTALLED_APPS")
+    # By its path, as a queue of one's own: huey connects when it is imported.
+    found: Send = import_string(_HUEY_TASK if chosen == HUEY else chosen)
+    return found
 
 
 def notify(hint: int | None = None) -> bool:
