@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connections, models, transaction
+from django.db import DatabaseError, IntegrityError, connections, models, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from cf_images.accounts import find_account
 from cf_images.background import (
     delete,
+    heartbeat,
     is_pending,
     leases,
     pending,
@@ -335,6 +337,59 @@ def test_failed_read_within_a_transaction_that_has_failed_is_no_result(database:
         assert is_pending(name)
     later(1.1)
     assert not is_pending(name)
+
+
+# The heartbeat within a transaction of the site
+
+
+@pytest.fixture
+def heart(monkeypatch: pytest.MonkeyPatch) -> heartbeat._Process:
+    """A process that has written nothing yet."""
+    monkeypatch.setattr(heartbeat, "_process", heartbeat._Process())
+    return heartbeat._process
+
+
+def test_heartbeat_that_fails_leaves_the_transaction_usable(
+    database: Any, heart: heartbeat._Process
+) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("DROP TABLE cf_images_worker")
+    with transaction.atomic(using=databases.ALIAS):
+        row("a.png").save(using=databases.ALIAS)
+        heartbeat.touch()
+        row("b.png").save(using=databases.ALIAS)
+    assert rows.uploads().count() == 2
+
+
+def test_heartbeat_does_not_hide_the_error_of_a_broken_transaction(
+    database: Any, heart: heartbeat._Process
+) -> None:
+    """The site has caught an error of its own query, and PostgreSQL refuses all that follow."""
+    with pytest.raises(DatabaseError) as found, transaction.atomic(using=databases.ALIAS):
+        with suppress(DatabaseError), database.cursor() as cursor:
+            cursor.execute("SELECT no_such_column")
+        heartbeat.touch()
+        if database.vendor != "postgresql":
+            assert Worker.objects.using(databases.ALIAS).count() == 1
+        with database.cursor() as cursor:
+            cursor.execute("SELECT another_column")
+    aborted = "current transaction is aborted" in str(found.value)
+    assert aborted is (database.vendor == "postgresql")
+    later_row = row("c.png")
+    later_row.save(using=databases.ALIAS)
+    assert list(rows.uploads()) == [later_row]
+
+
+def test_heartbeat_in_a_transaction_that_rolls_back_does_not_change_its_error(
+    database: Any, heart: heartbeat._Process
+) -> None:
+    row("a.png").save(using=databases.ALIAS)
+    with pytest.raises(IntegrityError), transaction.atomic(using=databases.ALIAS):
+        try:
+            row("a.png").save(using=databases.ALIAS)
+        finally:
+            heartbeat.touch()
+    assert rows.uploads().count() == 1
 
 
 # Long transactions
