@@ -31,7 +31,7 @@ def reserve_message() -> bool:
         _, created = QueueState.objects.using(database()).get_or_create(pk=_ROW, defaults=defaults)
         return created or reserve_message()
     outstanding, changed_at = row
-    if changed_at is None or changed_at < now - _STALE:
+    if changed_at is None or abs(now - changed_at) > _STALE:  # or the clock was set back
         return bool(state.filter(changed_at=changed_at).update(outstanding=1, changed_at=now))
     limit = max(1, heartbeat.threads())
     if outstanding >= limit:

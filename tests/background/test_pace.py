@@ -212,6 +212,20 @@ def test_clock_that_was_set_back_does_not_stop_the_pace(settings: Any, clock: Ti
     assert Pace(KEY).acquire(max_wait=1) == 0
 
 
+@pytest.mark.parametrize("skew", [11, 60])
+def test_machines_whose_clocks_differ_share_the_pace(settings: Any, clock: Time, skew: int) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (10, 1)}
+    ahead, behind, count = Pace(KEY), Pace(KEY), 0
+    for step in range(4000):  # of 20 ms
+        count += behind.acquire(max_wait=0) == 0
+        clock.now += timedelta(seconds=skew)
+        count += ahead.acquire(max_wait=0) == 0
+        clock.now -= timedelta(seconds=skew)
+        clock.sleep(0.02)
+        count *= step > 500  # ten seconds to begin
+    assert 0.5 <= count / (3500 * 0.02 * 10) < 1
+
+
 def test_first_request_of_an_attempt_uses_the_slot_that_was_waited_for(settings: Any, clock: Time) -> None:
     settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": (1, 1)}
     found = Pace(KEY)

@@ -74,6 +74,12 @@ def test_messages_that_a_queue_has_lost_are_forgotten_after_a_minute(workers: An
     assert sent(2) == 1
 
 
+def test_clock_that_was_set_back_does_not_keep_lost_messages(workers: Any, clock: Clock) -> None:
+    assert sent(2) == 1
+    clock.now -= timedelta(hours=1)
+    assert sent(2) == 1
+
+
 def wake_in(clock: Clock, seconds: float) -> bool:
     at: datetime = clock.now + timedelta(seconds=seconds)
     return queue_state.reserve_wake(at)
