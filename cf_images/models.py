@@ -130,6 +130,7 @@ class Rendition(models.Model):
     key = ExactCharField(max_length=32)  # a hash of the options and of the accepted formats
     content_type = models.CharField(max_length=50, blank=True)
     data = models.BinaryField(blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)  # while a process renders it
 
     class Meta:
         app_label = "cf_images"

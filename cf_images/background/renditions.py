@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
+
 from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
 
 from cf_images.background.rows import database, uploads
 from cf_images.models import UNCONFIRMED, Rendition, Upload
 
+_CLAIM = timedelta(seconds=10)  # a rendition takes less than a second; that of a killed process is given up
+_LOOKS, _LOOK_SECONDS = 5, 0.02  # as long as a request waits for another one of its own process
+
 
 def find_rendition(upload: Upload, key: str) -> Rendition | None:
     """Return what was kept under ``key``; one without data says that there is no rendition."""
-    return Rendition.objects.using(database()).filter(upload=upload, key=key).first()
+    return _rows(upload, key).filter(claimed_until=None).first()
+
+
+def wait_for_rendition(upload: Upload, key: str) -> Rendition | None:
+    """Return what another process is rendering, if that takes only a moment."""
+    for _ in range(_LOOKS):
+        time.sleep(_LOOK_SECONDS)
+        if found := find_rendition(upload, key):
+            return found
+    return None
+
+
+def claim_rendition(upload: Upload, key: str) -> bool:
+    """Claim the rendering for this process; ``False`` while another one has it.
+
+    Where that fails, or the image is stored by now, nothing keeps this process from trying.
+    """
+    now = timezone.now()
+    until = now + _CLAIM
+    try:
+        with transaction.atomic(using=database()):
+            if not _lock_pending(upload):
+                return True
+            defaults = {"claimed_until": until}
+            row, is_new = Rendition.objects.using(database()).get_or_create(
+                upload=upload, key=key, defaults=defaults
+            )
+            is_over = _rows(upload, key).filter(pk=row.pk, claimed_until__lt=now)
+            return is_new or bool(is_over.update(claimed_until=until))
+    except DatabaseError:
+        return True
 
 
 def keep_rendition(upload: Upload, rendition: Rendition) -> None:
-    """Keep a rendition while the image is pending; it is no error where that fails.
-
-    The row is locked meanwhile, so that no rendition outlives the bytes.
-    """
-    using = database()
+    """Keep a rendition while the image is pending; it is no error where that fails."""
+    kept = {"content_type": rendition.content_type, "data": rendition.data, "claimed_until": None}
     try:
-        with transaction.atomic(using=using):
-            pending = uploads().select_for_update().filter(pk=upload.pk, state__in=UNCONFIRMED)
-            if pending.values_list("pk", flat=True).first():
+        with transaction.atomic(using=database()):
+            if _lock_pending(upload) and not _rows(upload, rendition.key).update(**kept):
                 rendition.upload = upload
-                Rendition.objects.using(using).bulk_create([rendition], ignore_conflicts=True)
+                Rendition.objects.using(database()).bulk_create([rendition], ignore_conflicts=True)
     except DatabaseError:
         pass  # the visitor gets the image, and the next one has it rendered again
+
+
+def _lock_pending(upload: Upload) -> bool:
+    """Lock the row, so that no rendition outlives the bytes; return whether the image is pending."""
+    pending = uploads().select_for_update().filter(pk=upload.pk, state__in=UNCONFIRMED)
+    return pending.values_list("pk", flat=True).first() is not None
+
+
+def _rows(upload: Upload, key: str) -> QuerySet[Rendition]:
+    return Rendition.objects.using(database()).filter(upload=upload, key=key)

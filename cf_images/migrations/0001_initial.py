@@ -102,6 +102,7 @@ class Migration(migrations.Migration):
                 ('key', cf_images.models.ExactCharField(max_length=32)),
                 ('content_type', models.CharField(blank=True, max_length=50)),
                 ('data', models.BinaryField(blank=True)),
+                ('claimed_until', models.DateTimeField(blank=True, null=True)),
                 ('upload', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='renditions', to='cf_images.upload')),
             ],
             options={

@@ -28,7 +28,12 @@ from django.views.decorators.http import require_safe
 
 from cf_images import conf, rendering
 from cf_images.background import chunks
-from cf_images.background.renditions import find_rendition, keep_rendition
+from cf_images.background.renditions import (
+    claim_rendition,
+    find_rendition,
+    keep_rendition,
+    wait_for_rendition,
+)
 from cf_images.background.rows import database, remember_remote_id, uploads
 from cf_images.delivery.urls import leads_elsewhere
 from cf_images.exceptions import CloudflareImagesError, InvalidVariantError, RenderingError
@@ -150,12 +155,17 @@ def _rendition(request: HttpRequest, upload: Upload, transform: Transform) -> Ht
     accept = request.headers.get("Accept", "")
     key = _key(transform, rendering.preferred(transform, accept))
 
-    def find_or_render() -> Rendition:
-        return find_rendition(upload, key) or _render(upload, transform, accept, key)
+    def claim_and_render() -> Rendition | None:
+        if claim_rendition(upload, key):
+            return _render(upload, transform, accept, key)
+        return find_rendition(upload, key)  # kept meanwhile, or another process is rendering it
 
     try:
-        found = find_rendition(upload, key) or render_once((upload.pk, key), find_or_render)
+        found = find_rendition(upload, key) or render_once((upload.pk, key), claim_and_render)
+        found = found or wait_for_rendition(upload, key)
     except BusyError:
+        found = None
+    if found is None:
         response: HttpResponseBase = placeholder(busy=True)
     else:
         response = _kept(request, upload, found) if found.data else placeholder()

@@ -26,6 +26,11 @@ def main() -> None:
     end_with_parent()
     if command == "emulator":
         _emulator(*arguments)
+    elif command == "serve":
+        django.setup()
+        from tests.chaos import web
+
+        web.serve(*arguments)
     elif command in ("visitors", "sweep", "claim"):
         django.setup()
         from tests.chaos import visitors

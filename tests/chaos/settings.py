@@ -14,6 +14,7 @@ if SITE["database"]["ENGINE"].endswith(".mysql"):
 
 SECRET_KEY = "only-for-tests"
 DEBUG = False
+ALLOWED_HOSTS = ["127.0.0.1"]
 USE_TZ = True
 ROOT_URLCONF = "tests.chaos.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -37,6 +38,7 @@ CF_IMAGES = {
     "UPLOAD_URL_SCHEMES": ("http", "https"),
     "UPLOAD_URL_LOCAL_HOSTS": ("127.0.0.1",),
     "API_RATE": SITE["api_rate"],
+    "VARIANTS": {"avatar": {"width": 240, "height": 240, "fit": "cover"}},
 }
 LOGGING = {
     "version": 1,
