@@ -23,11 +23,14 @@ _SHORT = {
     "background": "what background uploads cost a request, a page and a process",
 }
 _LONG = {
+    "backlog": "what a million rows cost a worker and a page, beside five (5 minutes; --rows: fewer)",
     "chaos": "workers killed while the API fails: is anything lost or doubled? (2 minutes; --long: 30)",
     "faults": "how soon all is stored while two of five requests fail, with and without kills (10 minutes)",
     "consumers": "four huey consumers against one (3 minutes)",
     "draining": "how fast a backlog drains under a rate limit (5 minutes)",
+    "guest": "how long a task of the site waits in huey's queue beside 1,500 pending images (2 minutes)",
 }
+_FEWEST_ROWS = 200
 _PACKAGES = ("django", "httpx", "pillow", "huey")
 
 
@@ -35,6 +38,7 @@ def main() -> None:
     """Print the machine and the versions, then the tables of the benchmarks."""
     options = _options()
     arguments = [flag for flag in ("--long", "--matrix") if getattr(options, flag.strip("-"))]
+    arguments += ["--rows", str(options.rows)] if options.rows else []
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
     print(", ".join([machine, f"Python {platform.python_version()}", *packages]), flush=True)
@@ -68,7 +72,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--matrix", action="store_true", help="draining: all combinations of workers, processes and limits"
     )
+    parser.add_argument("--rows", type=int, help="backlog: the rows of the table (default: a million)")
     options = parser.parse_args()
+    if options.rows is not None and options.rows < _FEWEST_ROWS:
+        parser.error(f"--rows is {options.rows}; it must be {_FEWEST_ROWS} or more.")
     if unknown := set(options.names) - set(known):
         parser.error(f"There is no benchmark {', '.join(sorted(unknown))}. Choose from {', '.join(known)}.")
     return options

@@ -12,13 +12,14 @@ import statistics
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import islice
 
 import django
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import Expression, F, QuerySet, Value
+from django.db.models.functions import Concat, Right
 from django.utils import timezone
 
 from tests.chaos.__main__ import end_with_parent
@@ -34,7 +35,7 @@ _ALIAS = "cloudflare_images"
 _FEW = 5
 _TIMES = 100  # calls of what a worker does for each image
 _SELDOM = 9  # calls of the rest
-_BATCH = 5000
+_BATCH = 1000
 
 Figures = dict[str, float]
 
@@ -93,38 +94,57 @@ def _bytes(run: Callable[[], object]) -> float:
 
 
 def _fill(count: int, *, now: datetime) -> None:
-    made = _rows(max(0, count), now)
-    while batch := list(islice(made, _BATCH)):
-        Upload.objects.bulk_create(batch)
+    """Insert rows, one a second, of which three in ten are pending and due; few are all pending."""
+    if count <= 0:
+        return
+    begin, of_ten = now - timedelta(seconds=count), 10 if count <= _FEW else 3
+    rows = [_row(number, begin, is_pending=number % 10 < of_ten) for number in range(min(count, _BATCH))]
+    Upload.objects.bulk_create(rows)
+    made = Upload.objects.filter(name__in=[row.name for row in rows]).order_by("created_at")
+    for first in range(_BATCH, count, _BATCH):
+        _copy(made[: count - first], seconds=first, begin=begin)
 
 
-def _rows(count: int, now: datetime) -> Iterator[Upload]:
-    """Yield rows in the order in which a site makes them: of ten, three are pending, and two of these are due.
-
-    Few rows are all due.
-    """
+def _row(number: int, begin: datetime, *, is_pending: bool) -> Upload:
     account = find_account(_ALIAS)
     assert account is not None
-    for number in range(count):
-        created_at = now - timedelta(seconds=count - number)
-        is_pending, is_later = (True, False) if count <= _FEW else (number % 10 < 3, number % 10 == 0)
-        next_attempt_at = now + timedelta(seconds=1800 if is_later else number - count)
-        name = names.unique_name("avatars/jane.jpg", seconds=int(created_at.timestamp()))
-        yield Upload(
-            name=name,
-            storage=_ALIAS,
-            account=account.key,
-            remote_id=name,
-            token=f"{number:032x}",
-            filename="jane.jpg",
-            content_type="image/jpeg",
-            size=50_000,
-            sha256="0" * 64,
-            state=State.PENDING if is_pending else State.STORED,
-            next_attempt_at=next_attempt_at if is_pending else None,
-            created_at=created_at,
-            stored_at=None if is_pending else now,
-        )
+    created_at = begin + timedelta(seconds=number)
+    name = _name(begin)
+    return Upload(
+        name=name,
+        storage=_ALIAS,
+        account=account.key,
+        remote_id=name,
+        token=f"{number:032x}",
+        filename="jane.jpg",
+        content_type="image/jpeg",
+        size=50_000,
+        sha256="0" * 64,
+        state=State.PENDING if is_pending else State.STORED,
+        next_attempt_at=created_at if is_pending else None,
+        created_at=created_at,
+        stored_at=None if is_pending else created_at,
+    )
+
+
+def _name(moment: datetime) -> str:
+    return names.unique_name("avatars/jane.jpg", seconds=int(moment.timestamp()))
+
+
+def _copy(rows: QuerySet[Upload], *, seconds: int, begin: datetime) -> None:
+    """Insert the rows again, so much later, within the database: a million would take Python many minutes."""
+    later, tail = timedelta(seconds=seconds), len("-5p2kd0qj3m8v7x1c.jpg")
+    name = Concat(Value(_name(begin + later)[:-tail]), Right("name", tail))
+    changed: dict[str, Expression] = {
+        "name": name,
+        "remote_id": name,
+        **{field: F(field) + later for field in ("created_at", "next_attempt_at", "stored_at")},
+    }
+    columns = [field.attname for field in Upload._meta.concrete_fields if not field.primary_key]
+    values = [changed.get(column, F(column)) for column in columns]
+    sql, parameters = rows.values_list(*values).query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO cf_images_upload ({', '.join(columns)}) {sql}", parameters)
 
 
 def _analyze() -> None:

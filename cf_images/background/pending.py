@@ -77,9 +77,8 @@ class _PendingNames:
     def _read(self) -> None:
         found, since = set[str](), None
         for state in UNCONFIRMED:
-            oldest = list(
-                uploads().filter(state=state).order_by("created_at").values_list("name", "pk")[: MAX_NAMES + 1]
-            )
+            rows = uploads().filter(state=state).order_by("created_at")
+            oldest = list(rows.values_list("name", "pk")[: MAX_NAMES + 1])
             found.update(name for name, _ in oldest)
             if len(oldest) > MAX_NAMES:
                 first = _earliest_name(oldest[-1][1])

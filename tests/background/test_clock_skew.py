@@ -1,7 +1,7 @@
 """Machines whose clocks differ by a minute: nothing is lost, nothing is stored twice, and the pace holds.
 
-Leases, pauses and slots are moments of the machine that writes them. Where clocks differ by more, attempts may
-be wasted; the doctor warns from 30 seconds.
+Leases, pauses and slots are moments of the machine that writes them. Where clocks differ by more, attempts
+may be wasted; the doctor warns from 30 seconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SKEWS = (-60, 11, 60)  # seconds by which the clock of the second machine is ahead
 KINDS = ("public", "private", "public by URL", "private by URL")
-REQUESTS = ("upload", "upload_url", "upload_direct", "details", "delete", "list_images", "create_direct_upload")
+REQUESTS = (
+    "upload",
+    "upload_url",
+    "upload_direct",
+    "details",
+    "delete",
+    "list_images",
+    "create_direct_upload",
+)
 
 
 @pytest.fixture
@@ -167,7 +175,9 @@ def test_pause_ends_for_each_machine_within_a_minute_of_its_end(
 
 
 @pytest.mark.parametrize("skew", SKEWS)
-def test_row_of_one_machine_is_due_on_the_other(skew: int, cloudflare: Any, clock: Clock, source: str) -> None:
+def test_row_of_one_machine_is_due_on_the_other(
+    skew: int, cloudflare: Any, clock: Clock, source: str
+) -> None:
     row = accept("public", source)
     clock.advance(seconds=skew)
     assert leases.candidates(destination_of(ALIAS)) == [row.pk]

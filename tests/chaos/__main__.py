@@ -31,7 +31,7 @@ def main() -> None:
         from tests.chaos import web
 
         web.serve(*arguments)
-    elif command in ("visitors", "sweep", "claim"):
+    elif command in ("visitors", "sweep", "claim", "own_tasks", "pause"):
         django.setup()
         from tests.chaos import visitors
 

@@ -12,7 +12,15 @@ import time
 
 from django.db import connection, transaction
 
-from cf_images.background import delete, destinations, huey_tasks, leases, upload_from_file, upload_from_url
+from cf_images.background import (
+    circuit_breaker,
+    delete,
+    destinations,
+    huey_tasks,
+    leases,
+    upload_from_file,
+    upload_from_url,
+)
 from tests.chaos.pictures import picture
 
 logger = logging.getLogger("cf_images.background")
@@ -83,6 +91,30 @@ def claim(signal: str) -> None:
     while rows := [pk for found in destinations.destinations() for pk in leases.candidates(found)]:
         claimed += [pk for pk in rows if leases.claim(pk)]
     _print(claimed=claimed)
+
+
+def own_tasks(count: str) -> None:
+    """Send a task of the site now and then; print how long each waited, and the package's messages."""
+    from tests.chaos.tasks import own_task  # huey connects when it is imported
+
+    waits, messages = [], []
+    for _ in range(int(count)):
+        sent = time.time()
+        result = own_task()
+        messages.append(len([task for task in own_task.huey.pending() if task.name == "cf_images_process"]))
+        waits.append(result.get(blocking=True, timeout=600, max_delay=0.05) - sent)
+        time.sleep(0.3)
+    _print(waits=waits, messages=messages)
+
+
+def pause() -> None:
+    """Pause the account, as after a refused token."""
+    for found in destinations.destinations():
+        if found.accounts:
+            admission = circuit_breaker.Admission(
+                account_key=found.account_key, token_digest=found.token_digest
+            )
+            circuit_breaker.credentials_refused(admission, "Authentication error (10000)")
 
 
 def _print(**values: object) -> None:

@@ -30,8 +30,8 @@ from cf_images.management.output import one_line, write, write_problem
 SUMMARY = "Process the uploads and deletions that are due"
 HELP = (
     "Process the uploads and deletions that are due, print what was done, and stop; exit with 1 if anything "
-    "that was due was not done. With --loop, run until interrupted and exit with 0. On Ctrl-C or SIGTERM, the "
-    "current images are finished first; each takes 40 seconds at most."
+    "that was due was not done. With --loop, run until interrupted and exit with 0. On Ctrl-C or SIGTERM, "
+    "finish the current images first; each request takes 40 seconds at most."
 )
 
 logger = logging.getLogger("cf_images.background")
@@ -72,7 +72,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 
 @contextmanager
 def _stopped_by_sigterm(stop: threading.Event) -> Iterator[None]:
-    """Stop as on Ctrl-C when systemd, Docker or Kubernetes end the service; a second signal ends it at once."""
+    """Stop as on Ctrl-C when systemd, Docker or Kubernetes ask for it; a second signal ends it at once."""
     if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
         yield
         return
