@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -32,6 +33,7 @@ from cf_images.background import (
     worker,
 )
 from cf_images.images import names
+from cf_images.management.subcommands import process
 from cf_images.models import (
     AccountPace,
     Chunk,
@@ -225,6 +227,21 @@ def test_work_of_the_database_does_not_grow_with_the_backlog(
         work.append(work_of(database, use))
     few, many = work
     assert many <= 1.5 * few + 100
+
+
+def test_summary_of_process_reads_no_finished_rows(database: Any) -> None:
+    account = destination_of(ALIAS).account_key
+    stored = {"state": State.STORED, "next_attempt_at": None}
+    found = [row(f"{number}.png", account=account, **stored) for number in range(4000)]
+    found += [row(f"pending-{number}.png", account=account) for number in range(5)]
+    Upload.objects.using(databases.ALIAS).bulk_create(found, batch_size=500)
+    analyze(database)
+
+    def summarize() -> None:
+        assert process._summary(Counter()).startswith("0 images stored")
+        assert process._unfinished().filter(created_at__lte=timezone.now()).exists()
+
+    assert work_of(database, summarize) < 2000  # SQLite's steps; a row costs it more than one
 
 
 def test_plan_of_a_scan_or_sort_is_noticed(database: Any) -> None:

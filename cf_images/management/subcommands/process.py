@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import close_old_connections, connections
-from django.db.models import Count, Min
+from django.db.models import Count, Min, QuerySet
 from django.utils import timezone
 from tqdm import tqdm
 
@@ -26,6 +26,7 @@ from cf_images.background.reporting import status
 from cf_images.background.rows import unfinished
 from cf_images.background.worker import process_one, sweep
 from cf_images.management.output import one_line, write, write_problem
+from cf_images.models import State, Upload
 
 SUMMARY = "Process the uploads and deletions that are due"
 HELP = (
@@ -94,7 +95,7 @@ def _stopped_by_sigterm(stop: threading.Event) -> Iterator[None]:
 def _summary(done: dict[activity.Outcome, int]) -> str:
     parts = [f"{wording.count(done['stored'], 'image')} stored"]
     parts += [f"{done[what]:,} {what}" for what in ("rejected", "deleted", "failed") if done[what]]
-    later = unfinished().filter(next_attempt_at__gt=timezone.now(), lease="")
+    later = _unfinished().filter(next_attempt_at__gt=timezone.now(), lease="")
     found = later.aggregate(count=Count("pk"), first=Min("next_attempt_at"))
     if found["count"]:
         parts.append(f"{found['count']:,} not due until {wording.moment(found['first'])}")
@@ -103,22 +104,27 @@ def _summary(done: dict[activity.Outcome, int]) -> str:
 
 def _is_all_done(command: BaseCommand, done: dict[activity.Outcome, int], began: datetime) -> bool:
     """Print why what was due when the command began is not done; return whether all is."""
-    left = unfinished().filter(next_attempt_at__lte=began, created_at__lte=began)
+    left = _unfinished().filter(next_attempt_at__lte=began, created_at__lte=began)
     if not (done["failed"] or done["rejected"] or left.exists()):
         return True
     found = status()
     for account in found.paused:
-        pending = unfinished().filter(storage__in=account.aliases).count()
+        pending = _unfinished().filter(storage__in=account.aliases).count()
         write_problem(command, one_line(f"{account} {wording.images_are(pending)} pending."))
     for problem in found.unprocessable_problems():
         write_problem(command, problem)
-    reasons = unfinished().exclude(last_error="").order_by().values("last_error").annotate(count=Count("pk"))
+    reasons = _unfinished().exclude(last_error="").order_by().values("last_error").annotate(count=Count("pk"))
     for row in reasons.order_by("-count", "last_error")[:_MAX_REASONS]:
         message = f"{wording.images_are(row['count'])} not processed yet: {row['last_error']}"
         write_problem(command, one_line(message))
     if done["rejected"]:
         write_problem(command, "cf_images uploads prints why images were rejected.")
     return False
+
+
+def _unfinished() -> QuerySet[Upload]:
+    """Return the unfinished rows of all accounts, by an index that has them apart from the stored ones."""
+    return unfinished().filter(state__in=(State.PENDING, State.DELETING))
 
 
 # Workers
