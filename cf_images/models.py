@@ -79,6 +79,9 @@ class Upload(models.Model):
     )  # Cloudflare first responded to a DELETE with 404
     # Cloudflare may be fetching source_url since then; without its ID, the image is found by its token.
     fetching_since = models.DateTimeField(null=True, blank=True)
+    # Until then a DELETE with this ID may still arrive at Cloudflare. An upload that has it takes the name of
+    # an image that was deleted here, and has to delete that one there first.
+    deletion_ends_at = models.DateTimeField(null=True, blank=True)
     last_code = models.PositiveIntegerField(null=True, blank=True)  # Cloudflare's, or the HTTP status
     last_error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True)
     created_at = models.DateTimeField()

@@ -31,9 +31,18 @@ def confirm(claim: Claim, client: CloudflareImagesClient) -> Image | None:
     "None" proves little: an ID that was just used is "not found" at times. Every other failure is transient,
     or is about the account.
     """
+    image = look(claim, client)
+    if image and not is_same(image, claim.upload):
+        # Trying again would not change that.
+        raise ImageRejectedError(f"Cloudflare has another image with the ID {image.id}.", code=5409)
+    return image
+
+
+def look(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+    """Return the same, or another image with its ID."""
     claim.renew()
     try:
-        image = client.details(claim.upload.remote_id)
+        return client.details(claim.upload.remote_id)
     except ImageNotFoundError:
         return None
     except (RateLimitedError, CredentialsRefusedError, CloudflareUnavailableError):
@@ -44,10 +53,6 @@ def confirm(claim: Claim, client: CloudflareImagesClient) -> Image | None:
             status=error.status,
             code=error.code,
         ) from None
-    if not is_same(image, claim.upload):
-        # Trying again would not change that.
-        raise ImageRejectedError(f"Cloudflare has another image with the ID {image.id}.", code=5409)
-    return image
 
 
 def find_by_token(claim: Claim, client: CloudflareImagesClient) -> Image | None:

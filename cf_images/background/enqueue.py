@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from django.core.files.storage import Storage, storages
 from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.fields.files import FieldFile
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from cf_images import conf, images
@@ -61,18 +63,20 @@ def enqueue_file(
     metadata: Mapping[str, Any],
     creator: str | None,
     require_signed_urls: bool,
+    has_unique_name: bool = True,
 ) -> None:
     """Keep ``file`` under ``name`` until the storage ``alias`` has it; the queue is notified after the
     commit.
 
-    Raise ``InvalidNameError`` for a name that is too long, ``ImageExistsError`` for one that is in use.
+    A name that is not unique supersedes the deletion of an image with that name. Raise ``InvalidNameError`` for a name that is too
+    long, ``ImageExistsError`` for one that is in use.
     """
     upload = _row(
         name=name, alias=alias, metadata=metadata, creator=creator, require_signed_urls=require_signed_urls
     )
     upload.filename, upload.content_type = filename[:255], info.content_type
     upload.size, upload.width, upload.height = info.size, info.width, info.height
-    with _inserted(upload):
+    with _inserted(upload, has_unique_name=has_unique_name):
         upload.sha256 = chunks.write(upload, file, using=database())
         upload.save(using=database(), update_fields=["sha256"])
 
@@ -285,10 +289,12 @@ def _due_now() -> datetime:
 
 
 @contextmanager
-def _inserted(upload: Upload) -> Iterator[None]:
+def _inserted(upload: Upload, *, has_unique_name: bool = True) -> Iterator[None]:
     """Insert the row, with whatever follows or not at all; notify after the commit."""
     using = database()
     with transaction.atomic(using=using):
+        if not has_unique_name:  # first of all: MariaDB deadlocks where a failed INSERT comes first
+            _supersede_deletion(upload)
         try:
             with transaction.atomic(using=using):
                 upload.save(using=using, force_insert=True)
@@ -301,3 +307,23 @@ def _inserted(upload: Upload) -> Iterator[None]:
         yield
         transaction.on_commit(partial(notify, upload.pk), using=using, robust=True)
     remember(upload.name)
+
+
+def _supersede_deletion(upload: Upload) -> None:
+    """Take the name of an image that was deleted here, and perhaps not yet at Cloudflare.
+
+    The new row has a key of its own, so that whoever works on the old one or reads it finds nothing. It is not
+    due before the lease of the old one ends: a request to Cloudflare may be under way until then.
+    """
+    lease, now = secrets.token_hex(16), timezone.now()
+    deleting = uploads().filter(name=upload.name, state=State.DELETING, account=upload.account)
+    taken = deleting.filter(remote_id=upload.remote_id).update(
+        # In this order: MariaDB reads what it has assigned.
+        next_attempt_at=Case(When(lease="", then=Value(upload.next_attempt_at)), default=F("next_attempt_at")),
+        deletion_ends_at=Coalesce("deletion_ends_at", Value(now)),
+        lease=lease,
+    )
+    if taken:
+        old = uploads().get(name=upload.name)
+        upload.next_attempt_at, upload.deletion_ends_at = old.next_attempt_at, old.deletion_ends_at
+        old.delete(using=database())

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from cf_images import images
 from cf_images.background import chunks, timing
-from cf_images.background.confirm import confirm, find_by_token, is_unreadable_success
+from cf_images.background.confirm import confirm, find_by_token, is_same, is_unreadable_success, look
 from cf_images.background.fetch import fetch
 from cf_images.background.leases import Claim
 from cf_images.background.rows import database
@@ -44,15 +44,11 @@ def delete(claim: Claim, client: CloudflareImagesClient) -> datetime | None:
     """
     if _was_never_sent(claim):
         return None
+    may_still_appear = _may_still_appear(claim)
     image_id = _image_id(claim, client)
-    try:
-        if image_id:
-            claim.renew()
-            client.delete(image_id)
-            return None
-    except ImageNotFoundError:
-        pass
-    return timezone.now() + timing.SECOND_DELETE if _may_still_appear(claim) else None
+    if image_id and _delete(claim, client, image_id):
+        return None
+    return timezone.now() + timing.SECOND_DELETE if may_still_appear else None
 
 
 def fetch_for_local_files(claim: Claim, storage: Storage) -> ImageInfo:
@@ -100,6 +96,9 @@ def missing_columns(claim: Claim, client: CloudflareImagesClient, image_id: str)
 
 
 def _upload_public(claim: Claim, client: CloudflareImagesClient) -> Image:
+    supersedes = claim.upload.deletion_ends_at is not None
+    if supersedes and (image := _delete_superseded(claim, client)):
+        return image
     try:
         return _post(claim, client)
     except ImageExistsError:
@@ -107,10 +106,22 @@ def _upload_public(claim: Claim, client: CloudflareImagesClient) -> Image:
     except CloudflareUnavailableError as error:
         if not is_unreadable_success(error):
             raise
-    image = confirm(claim, client)
-    if image is None or image.draft:
+    image = look(claim, client) if supersedes else confirm(claim, client)
+    if image is None or image.draft or not is_same(image, claim.upload):
         raise CloudflareUnavailableError("Cloudflare does not confirm the image yet.", code=5409)
     return image
+
+
+def _delete_superseded(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+    """Delete the image whose name this upload takes; return that of an earlier attempt, if it is there."""
+    if claim.attempt > 1:
+        image = look(claim, client)
+        if image is None or is_same(image, claim.upload):
+            return None if image is None or image.draft else image
+    ends_at = claim.upload.deletion_ends_at
+    _delete(claim, client, claim.upload.remote_id)
+    claim.write(deletion_ends_at=ends_at)
+    return None
 
 
 def _post(claim: Claim, client: CloudflareImagesClient) -> Image:
@@ -227,14 +238,30 @@ def may_be_fetching(row: Upload) -> bool:
 # Deleting
 
 
+def _delete(claim: Claim, client: CloudflareImagesClient, image_id: str) -> bool:
+    """Return whether Cloudflare had the image.
+
+    The row says for how long the request may still be carried out, also if its response is lost: an image that
+    takes the name meanwhile is not taken for stored before (``outcomes.stored``).
+    """
+    claim.write(deletion_ends_at=timezone.now() + timing.DELETE_ARRIVES)
+    try:
+        client.delete(image_id)
+    except ImageNotFoundError:
+        return False
+    return True
+
+
 def _was_never_sent(claim: Claim) -> bool:
     """Return whether it was an upload (it has a token) that no worker had claimed before it was deleted."""
-    return bool(claim.upload.token) and claim.attempt == 1
+    row = claim.upload
+    return bool(row.token) and claim.attempt == 1 and row.deletion_ends_at is None
 
 
 def _may_still_appear(claim: Claim) -> bool:
     """A fresh ID is "not found" at times, and an upload that timed out may yet be carried out."""
-    return claim.attempt > 1 and claim.upload.missing_at is None
+    row = claim.upload
+    return (claim.attempt > 1 or row.deletion_ends_at is not None) and row.missing_at is None
 
 
 def _image_id(claim: Claim, client: CloudflareImagesClient) -> str:

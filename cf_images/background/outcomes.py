@@ -28,11 +28,16 @@ _FINISHED = {"lease": "", "next_attempt_at": None}
 def stored(claim: Claim, *, remote_id: str, **columns: Any) -> None:
     """Cloudflare has the image: delete the bytes here in the same transaction.
 
+    While a DELETE of the image that had its name may still arrive, the bytes stay, and the next attempt looks
+    whether the image is still there.
+
     ``columns`` are what was found out about it (``size``, ``width``, ``height``). If the image was deleted
     here meanwhile, its row is due now, and the next attempt deletes it at Cloudflare.
     """
     row, using = claim.upload, database()
     with transaction.atomic(using=using):
+        if _looks_again(claim):
+            return
         moved = claim.rows.filter(state=State.PENDING).update(
             state=State.STORED,
             remote_id=remote_id,
@@ -50,6 +55,14 @@ def stored(claim: Claim, *, remote_id: str, **columns: Any) -> None:
             transaction.on_commit(partial(_send_stored, row), using=using, robust=True)
             return
     claim.release(remote_id=remote_id)
+
+
+def _looks_again(claim: Claim) -> bool:
+    ends_at = claim.upload.deletion_ends_at
+    if ends_at is None or ends_at <= timezone.now():
+        return False
+    pending = claim.rows.filter(state=State.PENDING)
+    return bool(pending.update(lease="", next_attempt_at=ends_at, last_code=None, last_error=""))
 
 
 def rejected(claim: Claim, error: CloudflareImagesError) -> None:

@@ -34,6 +34,10 @@ SECOND_LOOK = timedelta(seconds=30)
 # Cloudflare may still be fetching the URL of an attempt without a response.
 FETCHED_BY_CLOUDFLARE = timedelta(minutes=2)
 
+# A DELETE may be carried out for so long after it was sent, also by a worker that was suspended in between: an
+# image that has taken the name of the deleted one meanwhile is not taken for stored before.
+DELETE_ARRIVES = timedelta(minutes=5)
+
 BREAKER_RATE_LIMITED = timedelta(seconds=60)  # without a Retry-After
 BREAKER_MIN_RETRY_AFTER = timedelta(seconds=1)  # "0", or a date in the past, must not make a hot loop
 BREAKER_MAX_RETRY_AFTER = timedelta(seconds=600)

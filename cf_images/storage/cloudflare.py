@@ -243,6 +243,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
                 info=info,
                 filename=os.path.basename(name),
                 require_signed_urls=private,
+                has_unique_name=options.unique_names,
                 **facts,
             )
             return name

@@ -52,6 +52,7 @@ class Simulation:
     meanwhile: Callable[[], object] = lambda: None
     time: datetime = datetime(2030, 1, 1, tzinfo=UTC)
     reserved: int = 0
+    is_asleep: bool = False
 
     def now(self) -> datetime:
         return self.time
@@ -70,9 +71,14 @@ class Simulation:
         fault = self.faults.pop(0) if self.faults else "none"
         if fault == "killed before":
             raise KilledError
-        if fault == "asleep":
-            self.tick(200)
-            self.meanwhile()
+        if fault == "asleep" and not self.is_asleep:
+            # One at a time: nested sleeps would last longer than the package takes a DELETE to be under way.
+            self.is_asleep = True
+            try:
+                self.tick(200)
+                self.meanwhile()
+            finally:
+                self.is_asleep = False
         if fault == "429":
             raise RateLimitedError("too fast", status=429, code=971, retry_after=30)
         if fault == "stale" and reads:

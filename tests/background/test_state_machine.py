@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.db import transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, settings
@@ -26,7 +28,16 @@ from hypothesis.stateful import (
 )
 
 from cf_images.accounts import Account
-from cf_images.background import delete, leases, operations, pace, timing, upload_from_file, worker
+from cf_images.background import (
+    delete,
+    leases,
+    operations,
+    outcomes,
+    pace,
+    timing,
+    upload_from_file,
+    worker,
+)
 from cf_images.client import Image
 from cf_images.exceptions import (
     CloudflareUnavailableError,
@@ -34,11 +45,13 @@ from cf_images.exceptions import (
     ImageRejectedError,
 )
 from cf_images.models import AccountPace, Chunk, CircuitBreaker, State, Upload
-from tests.background.conftest import ALIAS
+from tests.background.conftest import ALIAS, use_background_storage
 from tests.background.simulation import FAULTS, FakeClient, KilledError, Simulation
 from tests.pictures import picture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
+
+GIVEN_NAMES = ("100w.png", "200w.png")  # which another app keeps, and saves again and again
 
 
 class Uploads(RuleBasedStateMachine):
@@ -58,10 +71,12 @@ class Uploads(RuleBasedStateMachine):
         self.patch.setattr(pace.Pace, "acquire", lambda *_, **__: 0.0)  # it waits by the real clock
         self.accepted: dict[str, bytes] = {}
         self.deleted: set[str] = set()
+        self.bodies = 0
+        self.replaced_meanwhile: str | None = None
 
     @rule(target=names, private=st.booleans(), commits=st.booleans())
     def accept(self, *, private: bool, commits: bool) -> Any:
-        body = picture(seed=len(self.accepted) + len(self.deleted))
+        body = self.new_body()
         with transaction.atomic():
             name = upload_from_file(io.BytesIO(body), filename="a.png", require_signed_urls=private)
             transaction.set_rollback(not commits)
@@ -80,9 +95,33 @@ class Uploads(RuleBasedStateMachine):
         del self.accepted[name]
         self.deleted.add(name)
 
+    def new_body(self) -> bytes:
+        self.bodies += 1
+        return picture(seed=self.bodies)
+
+    @rule(name=st.sampled_from(GIVEN_NAMES), commits=st.booleans(), in_one=st.booleans())
+    def replace(self, name: str, *, commits: bool = True, in_one: bool = True) -> None:
+        """Delete and save the same name, as thumbnail apps do, whether it exists or not."""
+        body = self.new_body()
+        if not in_one:
+            self.delete_given(name)
+        with transaction.atomic():
+            storages[ALIAS].delete(name)
+            assert storages[ALIAS].save(name, ContentFile(body)) == name
+            transaction.set_rollback(not commits)
+        if commits:
+            self.accepted[name] = body
+
+    @rule(name=st.sampled_from(GIVEN_NAMES))
+    def delete_given(self, name: str) -> None:
+        storages[ALIAS].delete(name)
+        self.accepted.pop(name, None)
+        self.deleted.add(name)
+
     @rule(data=st.data())
     def work(self, data: st.DataObject) -> None:
         self.simulation.faults = [data.draw(st.sampled_from(self.faults)) for _ in range(4)]
+        self.replaced_meanwhile = data.draw(st.sampled_from((None, *GIVEN_NAMES)))
         try:
             worker.process_one()
         except KilledError:
@@ -90,6 +129,8 @@ class Uploads(RuleBasedStateMachine):
         self.simulation.faults = []
 
     def other_worker(self) -> None:
+        if self.replaced_meanwhile:
+            self.replace(self.replaced_meanwhile)
         with transaction.atomic():
             worker.process_one()
 
@@ -143,7 +184,13 @@ def run(machine: type[Uploads], *, examples: int) -> None:
     run_state_machine_as_test(machine, settings=chosen)
 
 
-def test_nothing_is_lost_doubled_or_left_behind(cloudflare: Any) -> None:
+@pytest.fixture(autouse=True)
+def given_names(cloudflare: Any, settings: Any) -> None:
+    """``save()`` keeps the name; ``upload_from_file`` gives unique ones all the same."""
+    use_background_storage(settings, cloudflare, unique_names=False)
+
+
+def test_nothing_is_lost_doubled_or_left_behind() -> None:
     run(Uploads, examples=100)
 
 
@@ -185,6 +232,18 @@ def reservation_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(operations, "_reserve", reserve)
 
 
+def superseded_image_is_not_deleted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(operations, "_delete_superseded", lambda *_: None)
+
+
+def late_deletion_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(outcomes, "_looks_again", lambda _: False)
+
+
+def image_that_was_not_sent_is_not_deleted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(operations, "_was_never_sent", lambda claim: claim.upload.token and claim.attempt == 1)
+
+
 @pytest.mark.parametrize(
     ("mistake", "faults"),
     [
@@ -193,10 +252,13 @@ def reservation_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
         (leases_never_expire, ("none", "killed before")),
         (writes_are_not_fenced, ("none", "asleep")),
         (reservation_is_not_written_down, ("none", "killed after")),
+        (superseded_image_is_not_deleted, ("none",)),
+        (late_deletion_is_forgotten, ("none", "late")),
+        (late_deletion_is_forgotten, ("none", "asleep")),
+        (image_that_was_not_sent_is_not_deleted, ("none",)),
     ],
 )
 def test_machine_catches_the_mistake(
-    cloudflare: Any,
     monkeypatch: pytest.MonkeyPatch,
     mistake: Callable[[pytest.MonkeyPatch], None],
     faults: tuple[str, ...],
