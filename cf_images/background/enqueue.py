@@ -68,8 +68,8 @@ def enqueue_file(
     """Keep ``file`` under ``name`` until the storage ``alias`` has it; the queue is notified after the
     commit.
 
-    A name that is not unique supersedes the deletion of an image with that name. Raise ``InvalidNameError`` for a name that is too
-    long, ``ImageExistsError`` for one that is in use.
+    A name that is not unique supersedes the deletion of an image with that name. Raise ``InvalidNameError``
+    for a name that is too long, ``ImageExistsError`` for one that is in use.
     """
     upload = _row(
         name=name, alias=alias, metadata=metadata, creator=creator, require_signed_urls=require_signed_urls
@@ -312,14 +312,16 @@ def _inserted(upload: Upload, *, has_unique_name: bool = True) -> Iterator[None]
 def _supersede_deletion(upload: Upload) -> None:
     """Take the name of an image that was deleted here, and perhaps not yet at Cloudflare.
 
-    The new row has a key of its own, so that whoever works on the old one or reads it finds nothing. It is not
-    due before the lease of the old one ends: a request to Cloudflare may be under way until then.
+    The new row has a key of its own, so that whoever works on the old one or reads it finds nothing. It is
+    not due before the lease of the old one ends: a request to Cloudflare may be under way until then.
     """
     lease, now = secrets.token_hex(16), timezone.now()
     deleting = uploads().filter(name=upload.name, state=State.DELETING, account=upload.account)
     taken = deleting.filter(remote_id=upload.remote_id).update(
         # In this order: MariaDB reads what it has assigned.
-        next_attempt_at=Case(When(lease="", then=Value(upload.next_attempt_at)), default=F("next_attempt_at")),
+        next_attempt_at=Case(
+            When(lease="", then=Value(upload.next_attempt_at)), default=F("next_attempt_at")
+        ),
         deletion_ends_at=Coalesce("deletion_ends_at", Value(now)),
         lease=lease,
     )

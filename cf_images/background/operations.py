@@ -241,8 +241,8 @@ def may_be_fetching(row: Upload) -> bool:
 def _delete(claim: Claim, client: CloudflareImagesClient, image_id: str) -> bool:
     """Return whether Cloudflare had the image.
 
-    The row says for how long the request may still be carried out, also if its response is lost: an image that
-    takes the name meanwhile is not taken for stored before (``outcomes.stored``).
+    The row says for how long the request may still be carried out, also if its response is lost: an image
+    that takes the name meanwhile is not considered stored before (``outcomes.stored``).
     """
     claim.write(deletion_ends_at=timezone.now() + timing.DELETE_ARRIVES)
     try:

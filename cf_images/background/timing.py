@@ -34,8 +34,8 @@ SECOND_LOOK = timedelta(seconds=30)
 # Cloudflare may still be fetching the URL of an attempt without a response.
 FETCHED_BY_CLOUDFLARE = timedelta(minutes=2)
 
-# A DELETE may be carried out for so long after it was sent, also by a worker that was suspended in between: an
-# image that has taken the name of the deleted one meanwhile is not taken for stored before.
+# A DELETE may be carried out for so long after its lease was renewed, also if the worker was suspended in
+# between: an image that takes the name of the deleted one meanwhile is not considered stored before.
 DELETE_ARRIVES = timedelta(minutes=5)
 
 BREAKER_RATE_LIMITED = timedelta(seconds=60)  # without a Retry-After

@@ -22,7 +22,10 @@ import django
 
 django.setup()
 
-from django.utils import timezone  # noqa: E402 - Django comes first
+from django.core.files.base import ContentFile  # noqa: E402 - Django comes first
+from django.core.files.storage import storages  # noqa: E402
+from django.db.models import Max  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from cf_images.background import (  # noqa: E402
     chunks,
@@ -34,6 +37,14 @@ from cf_images.background import (  # noqa: E402
     worker,
 )
 from cf_images.client import CloudflareImagesClient, streams  # noqa: E402
+from cf_images.models import (  # noqa: E402
+    AccountPace,
+    Chunk,
+    CircuitBreaker,
+    QueueState,
+    Upload,
+    Worker,
+)
 from tests.pictures import picture  # noqa: E402
 
 
@@ -54,15 +65,15 @@ def after(owner: Any, name: str) -> None:
     setattr(owner, name, deadly)
 
 
-def before_response_to_file_is_read() -> None:
-    """Do the same for the second request of a private image, the one with its bytes."""
-    upload = CloudflareImagesClient.upload_direct
+def before_response_of(name: str) -> None:
+    """Do the same for the request of the client's method ``name``, which is not the first."""
+    method = getattr(CloudflareImagesClient, name)
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
         before_response_is_read()
-        return upload(*args, **kwargs)
+        return method(*args, **kwargs)
 
-    CloudflareImagesClient.upload_direct = deadly  # type: ignore[method-assign]
+    setattr(CloudflareImagesClient, name, deadly)
 
 
 def before_response_is_read() -> None:
@@ -84,14 +95,18 @@ POINTS: dict[str, Callable[[], None]] = {
     "reservation written": lambda: after(operations, "_reserve"),
     "POST sent": before_response_is_read,
     "response read": lambda: after(CloudflareImagesClient, "upload"),
-    "file sent": before_response_to_file_is_read,
+    "file sent": lambda: before_response_of("upload_direct"),
+    "POST sent after DELETE": lambda: before_response_of("upload"),
     "response to file read": lambda: after(CloudflareImagesClient, "upload_direct"),
     "within the transaction of the outcome": lambda: after(chunks, "delete"),
     "outcome written": lambda: after(outcomes, "stored"),
     "DELETE sent": before_response_is_read,
     "response to DELETE read": lambda: after(CloudflareImagesClient, "delete"),
     "image deleted": lambda: after(operations, "delete"),
+    "deletion superseded": lambda: after(enqueue, "_supersede_deletion"),
+    "superseded image deleted": lambda: after(operations, "_delete_superseded"),
 }
+NAME = "100w.png"  # of a rendition that another app keeps
 
 
 def crash(point: str, kind: str) -> None:
@@ -106,6 +121,39 @@ def crash(point: str, kind: str) -> None:
         worker.process()
 
 
+def save(seed: str) -> None:
+    """Save an image under its exact name."""
+    assert storages["given_names"].save(NAME, ContentFile(picture(seed=int(seed)))) == NAME
+
+
+def crash_replacing(point: str, step: str) -> None:
+    """Store an image, delete it and save another one under its name; crash while ``step`` is processed."""
+    save("1")
+    worker.process()
+    if step == "deletion":
+        POINTS[point]()
+    storages["given_names"].delete(NAME)
+    if step == "deletion":
+        worker.process()
+    POINTS[point]()
+    save("2")
+    worker.process()
+
+
+def reset() -> None:
+    """Delete all rows."""
+    for model in (Upload, Chunk, CircuitBreaker, AccountPace, QueueState, Worker):
+        model.objects.all().delete()
+
+
+def remaining() -> None:
+    """Print the number of chunks and of rows, and the state and the remote ID of the one row."""
+    rows = Upload.objects.aggregate(state=Max("state"), remote_id=Max("remote_id"))
+    found = [Chunk.objects.count(), Upload.objects.count(), rows["state"], rows["remote_id"]]
+    sys.stdout.write(f"{json.dumps(found)}\n")
+    sys.stdout.flush()
+
+
 def process() -> None:
     """Process all that is due, and again when pauses and leases are over."""
     real = timezone.now
@@ -117,12 +165,13 @@ def process() -> None:
 
 def main() -> None:
     """Run each job and print its exit status, negative for a signal."""
-    jobs: dict[str, Callable[..., None]] = {"crash": crash, "process": process}
+    jobs: tuple[Callable[..., None], ...] = (crash, crash_replacing, save, process, reset, remaining)
+    named = {job.__name__: job for job in jobs}
     for line in sys.stdin:
         job, *arguments = json.loads(line)
         child = os.fork()
         if child == 0:
-            run(jobs[job], *arguments)
+            run(named[job], *arguments)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()

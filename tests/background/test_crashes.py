@@ -6,36 +6,31 @@ import hashlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from tests.chaos import servers
+from tests.background import databases
 from tests.pictures import picture
 
 pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parent.parent.parent
-REMAINING = """
-SELECT (SELECT COUNT(*) FROM cf_images_chunk), COUNT(*), MAX(state), MAX(remote_id) FROM cf_images_upload
-"""
 
 
 class Site:
-    """Processes that share a SQLite file and an emulator."""
+    """Processes that share a database and an emulator."""
 
-    def __init__(self, folder: Path, emulator: Any) -> None:
-        self.path = folder / "site.sqlite3"
+    def __init__(self, folder: Path, database: dict[str, Any], emulator: Any) -> None:
         self.log = folder / "log"
         options = ("account_id", "api_token", "account_hash", "api_url", "delivery_url")
         site = {
-            "database": servers.sqlite(folder),
+            "database": database,
             "huey": {"huey_class": "huey.MemoryHuey"},
             "haste": 1,
             "api_rate": None,
@@ -61,44 +56,51 @@ class Site:
         """Migrate, and start the process that forks all others."""
         with self.start("django", "migrate", "--verbosity=0") as migrate:
             migrate.communicate()
-        self._empty = self.path.read_bytes()
         with self.start("tests.background.crashing") as self._server:
             yield self
             self._server.communicate()
 
-    def reset(self) -> None:
-        """Restore the database as it was after the migrations."""
-        for log in self.path.parent.glob(f"{self.path.name}-*"):  # the write-ahead log of a killed process
-            log.unlink()
-        self.path.write_bytes(self._empty)
-
     def run(self, *job: str) -> int:
         """Return the exit status of a new process, negative for a signal."""
+        self._send(*job)
+        return self._status()
+
+    def _send(self, *job: str) -> None:
         assert self._server.stdin
-        assert self._server.stdout
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
+
+    def _status(self) -> int:
+        assert self._server.stdout
         status = int(self._server.stdout.readline() or 1)
         assert status in (0, -signal.SIGKILL), self.log.read_text()
         return status
 
     def remaining(self) -> tuple[Any, ...]:
         """Return the number of chunks and of rows, and the state and the remote ID of the one row."""
-        with closing(sqlite3.connect(self.path)) as database:
-            found: tuple[Any, ...] = database.execute(REMAINING).fetchone()
-            return found
+        assert self._server.stdout
+        self._send("remaining")
+        found = tuple(json.loads(self._server.stdout.readline()))
+        self._status()
+        return found
 
 
-@pytest.fixture(scope="module")
-def running_site(tmp_path_factory: pytest.TempPathFactory, cf_images_emulator_server: Any) -> Iterator[Site]:
-    with Site(tmp_path_factory.mktemp("site"), cf_images_emulator_server).running() as site:
+@pytest.fixture(scope="module", params=databases.EACH)
+def running_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cf_images_emulator_server: Any
+) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    with (
+        request.param(folder) as database,
+        Site(folder, database, cf_images_emulator_server).running() as site,
+    ):
         yield site
 
 
 @pytest.fixture
 def site(running_site: Site, cf_images_emulator: Any) -> Site:
     """A site without uploads, and an empty Cloudflare."""
-    running_site.reset()
+    assert running_site.run("reset") == 0
     return running_site
 
 
@@ -148,5 +150,54 @@ def test_committed_image_arrives_once(site: Site, cf_images_emulator: Any, point
 @pytest.mark.parametrize("point", ["DELETE sent", "response to DELETE read", "image deleted"])
 def test_deleted_image_is_gone(site: Site, cf_images_emulator: Any, point: str) -> None:
     crash_and_process(site, point, "deleted")
+    assert not cf_images_emulator.images
+    assert site.remaining() == (0, 0, None, None)
+
+
+def only_image_is_the_second(site: Site, emulator: Any) -> bool:
+    (image,) = emulator.images.values()
+    assert image.image_id == "100w.png"
+    assert site.remaining() == (0, 1, "stored", "100w.png")
+    return hashlib.sha256(image.body).digest() == hashlib.sha256(picture(seed=2)).digest()
+
+
+@pytest.mark.parametrize("point", ["claim", "DELETE sent", "response to DELETE read", "image deleted"])
+def test_image_saved_after_a_deletion_that_crashed_arrives(
+    site: Site, cf_images_emulator: Any, point: str
+) -> None:
+    assert site.run("crash_replacing", point, "deletion") == -signal.SIGKILL
+    assert site.run("save", "2") == 0
+    assert site.run("process") == 0
+    assert only_image_is_the_second(site, cf_images_emulator)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "commit",
+        "claim",
+        "DELETE sent",
+        "response to DELETE read",
+        "superseded image deleted",
+        "POST sent after DELETE",
+        "response read",
+        "within the transaction of the outcome",
+        "outcome written",
+    ],
+)
+def test_image_that_supersedes_a_deletion_replaces_the_old_one(
+    site: Site, cf_images_emulator: Any, point: str
+) -> None:
+    assert site.run("crash_replacing", point, "upload") == -signal.SIGKILL
+    assert site.run("process") == 0
+    assert only_image_is_the_second(site, cf_images_emulator)
+
+
+@pytest.mark.parametrize("point", ["deletion superseded", "row inserted", "bytes written"])
+def test_deletion_stays_when_what_supersedes_it_is_not_committed(
+    site: Site, cf_images_emulator: Any, point: str
+) -> None:
+    assert site.run("crash_replacing", point, "upload") == -signal.SIGKILL
+    assert site.run("process") == 0
     assert not cf_images_emulator.images
     assert site.remaining() == (0, 0, None, None)

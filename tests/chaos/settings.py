@@ -31,6 +31,10 @@ STORAGES = {
         "BACKEND": "cf_images.storage.CloudflareImagesStorage",
         "OPTIONS": {"background": True, **_OPTIONS},
     },
+    "given_names": {
+        "BACKEND": "cf_images.storage.CloudflareImagesStorage",
+        "OPTIONS": {"background": True, "unique_names": False, **_OPTIONS},
+    },
     "direct": {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": _OPTIONS},
 }
 SILENCED_SYSTEM_CHECKS = ["cf_images.E011"]  # the API is an emulator
