@@ -299,10 +299,12 @@ def _inserted(upload: Upload, *, has_unique_name: bool = True) -> Iterator[None]
             with transaction.atomic(using=using):
                 upload.save(using=using, force_insert=True)
         except IntegrityError:
-            if not uploads().filter(name=upload.name).exists():
+            other = uploads().filter(name=upload.name).first()
+            if other is None:
                 raise
             raise ImageExistsError(
-                f"There is, or was a moment ago, another image named {upload.name!r}."
+                f"There is another image named {upload.name!r} in STORAGES[{other.storage!r}]. Choose another "
+                f"name, or delete that image first."
             ) from None
         yield
         transaction.on_commit(partial(notify, upload.pk), using=using, robust=True)

@@ -9,6 +9,8 @@ from django.db import transaction
 
 from cf_images.delivery.signing import Lifetime
 from cf_images.images import names
+from cf_images.storage import file_names
+from cf_images.storage.file_names import Name
 from cf_images.variants import FlexibleVariant
 
 
@@ -22,7 +24,7 @@ class ImageStorage(Storage):
 
     def url(
         self,
-        name: str | None,
+        name: Name | None,
         variant: str | FlexibleVariant | None = None,
         *,
         expire: Lifetime | None = None,
@@ -44,7 +46,7 @@ class ImageStorage(Storage):
         raise NotImplementedError(f"{type(self).__name__} must define final_url().")
 
     def replace(
-        self, name: str | None, content: Any, *, max_length: int | None = None, using: str | None = None
+        self, name: Name | None, content: Any, *, max_length: int | None = None, using: str | None = None
     ) -> str:
         """Store ``content`` under a new name like ``name``, and delete the old image after the commit.
 
@@ -59,12 +61,12 @@ class ImageStorage(Storage):
         self._delete_after_commit(name, using=using)
         return stored
 
-    def _requested_name(self, name: str) -> str | None:
+    def _requested_name(self, name: Name) -> str | None:
         """Return ``name`` as it was requested from ``save()``; ``None`` to take that of the new file."""
-        return names.requested_name(name)
+        return names.requested_name(file_names.text(name))
 
-    def _delete_after_commit(self, name: str, *, using: str | None) -> None:
+    def _delete_after_commit(self, name: Name, *, using: str | None) -> None:
         def delete() -> None:  # no partial: Django cannot log one that fails
-            self.delete(name)
+            self.delete(name)  # type: ignore[arg-type]  # ours take a path, too
 
         transaction.on_commit(delete, using=using, robust=True)

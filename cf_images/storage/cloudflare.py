@@ -12,17 +12,17 @@ from django.core.files.base import File
 from django.core.files.utils import validate_file_name
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.fields.files import FieldFile
-from django.utils import timezone
 
 from cf_images import conf, images
 from cf_images.accounts import AccountStorage
 from cf_images.accounts.account import DeliveredVariant
 from cf_images.delivery.signing import Lifetime
-from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError
+from cf_images.exceptions import CloudflareUnavailableError, ImageExistsError, ImageNotFoundError
 from cf_images.images import metadata, names
 from cf_images.images.reading import from_start
-from cf_images.storage import legacy_names
+from cf_images.storage import file_names, legacy_names
 from cf_images.storage.base import ImageStorage
+from cf_images.storage.file_names import Name
 from cf_images.storage.files import CloudflareImagesFile
 from cf_images.storage.pending_urls import pending_url
 from cf_images.storage.selection import named
@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 PRIVATE_WITH_GIVEN_NAMES = (
     "Cloudflare refuses custom IDs for private images (require_signed_urls), so that they cannot be kept "
     "under a given name (unique_names: False): turn one of the two options off."
+)
+
+
+EXISTS = (
+    "Cloudflare has an image named {name!r} already, and never overwrites one. Perhaps it was saved in a "
+    "transaction that was rolled back: that does not undo a direct upload. If no row has that name, call "
+    "delete({name!r}) of the storage and save again; with the option background, a rollback undoes uploads."
 )
 
 
@@ -91,9 +98,9 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         unique = names.unique_name(name, seconds=int(time.time()), max_length=max_length)
         return names.private_name(unique) if private else unique
 
-    def image_id(self, name: str) -> str:
+    def image_id(self, name: Name) -> str:
         """Return Cloudflare's ID of the image."""
-        name = self._without_url(name)
+        name = self._resolve(name)
         if "~" not in name:
             return name
         return self._id_in_row(name) or names.image_id(name)
@@ -106,8 +113,11 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
 
         return background.known_remote_id(name)
 
-    def _without_url(self, name: str) -> str:
-        return legacy_names.image_id(name, self.account) if names.is_url(name) else name
+    def _resolve(self, name: Name) -> str:
+        given = file_names.text(name)
+        if names.is_url(given):
+            return legacy_names.image_id(given, self.account)
+        return file_names.resolve(given)
 
     def _id_in_row(self, name: str) -> str | None:
         """Return the ID of a private image that only its row has, also where ``background`` is off by now."""
@@ -126,7 +136,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
 
     def url(
         self,
-        name: str | None,
+        name: Name | None,
         variant: str | FlexibleVariant | None = None,
         *,
         expire: Lifetime | None = None,
@@ -138,7 +148,9 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         the settings do not have.
         """
         if not name:
-            raise ValueError("An image without a name has no URL.")
+            return self._base_url(variant)
+        if type(name) is not str:
+            name = file_names.text(name)
         account = self.account
         if names.is_url(name):
             return name if variant is None else self._url_of_url(name, variant, expire)
@@ -162,6 +174,12 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             if pending is None or not options.background:
                 raise
             return pending
+
+    def _base_url(self, variant: str | FlexibleVariant | None) -> str:
+        """Return what the URLs of all images begin with, as Django's storages do for no name."""
+        if variant is not None:
+            raise ValueError("An image without a name has no URL.")
+        return self.account.variant().before
 
     def final_url(self, name: str, variant: str, *, expires_at: int | None = None) -> str:
         """Return the delivery URL, whether Cloudflare has the image by now or not; signed until
@@ -199,7 +217,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             f"could not find it. Add it there and use storages[…], or turn its option background off."
         )
 
-    def _row(self, name: str) -> Upload | None:
+    def _row(self, name: Name) -> Upload | None:
         """Return the row of an image that Cloudflare has not confirmed; ``ImageNotFoundError`` for a deleted
         one.
         """
@@ -207,7 +225,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return None
         from cf_images import background
 
-        name = self._without_url(name)
+        name = self._resolve(name)
         if background.is_deleting(name):
             raise ImageNotFoundError(f"{name} has been deleted.")
         return background.find(name)
@@ -252,7 +270,12 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
 
     def _store_public(self, name: str, file: IO[bytes], content_type: str, facts: dict[str, Any]) -> str:
         filename = os.path.basename(name)
-        self.client.upload(file, image_id=name, filename=filename, content_type=content_type, **facts)
+        try:
+            self.client.upload(file, image_id=name, filename=filename, content_type=content_type, **facts)
+        except ImageExistsError as error:
+            raise ImageExistsError(
+                EXISTS.format(name=name), status=error.status, code=error.code, request=error.request
+            ) from None
         return name
 
     def _store_private(self, name: str, file: IO[bytes], content_type: str, facts: dict[str, Any]) -> str:
@@ -264,27 +287,28 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         )
         return names.with_remote_id(name, image.id)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: Name | None) -> None:
         """Delete the image, in the background after the commit; a missing one is not an error."""
-        if not name:
-            raise ValueError("The name must be given to delete().")
         try:
+            name = self._resolve(name or "")
+            if not name:
+                raise ValueError("The name must be given to delete().")
             if self.options.background:
                 from cf_images import background
 
-                background.delete(self._without_url(name), self._required_alias())
+                background.delete(name, self._required_alias())
             else:
                 self.client.delete(self.image_id(name))
         except ImageNotFoundError:
             pass
 
-    def _requested_name(self, name: str) -> str | None:
+    def _requested_name(self, name: Name) -> str | None:
         try:
-            return super()._requested_name(self._without_url(name))
+            return super()._requested_name(self._resolve(name))
         except ImageNotFoundError:
             return None  # the URL of a foreign image
 
-    def _delete_after_commit(self, name: str, *, using: str | None) -> None:
+    def _delete_after_commit(self, name: Name, *, using: str | None) -> None:
         if self.options.background:
             from cf_images import background
 
@@ -295,21 +319,23 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
 
     # Reading
 
-    def _open(self, name: str, mode: str = "rb") -> CloudflareImagesFile:
+    def _open(self, name: Name, mode: str = "rb") -> CloudflareImagesFile:
         if mode != "rb":
             raise ValueError(f"Images at Cloudflare are read as bytes and never changed: mode {mode!r}.")
-        return CloudflareImagesFile(name, lambda: self._original(name))
+        return CloudflareImagesFile(file_names.text(name), lambda: self._original(name))
 
-    def exists(self, name: str) -> bool:
+    def exists(self, name: Name) -> bool:
         """Return whether the image is at Cloudflare or pending; a reservation without bytes does not
-        count.
+        count. The folder of all images always exists.
         """
         try:
+            if not self._resolve(name):
+                return True
             return self._row(name) is not None or not self._details(name).draft
         except ImageNotFoundError:
             return False
 
-    def size(self, name: str) -> int:
+    def size(self, name: Name) -> int:
         """Return the bytes of the original: from the metadata of what this package stored, else by reading
         it.
         """
@@ -318,23 +344,26 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         size = metadata.size_of(self._details(name).metadata)
         if size is not None:
             return size
-        with self.open(name) as file:
+        with self._open(name) as file:
             return int(file.size)
 
-    def get_created_time(self, name: str) -> datetime:
+    def get_created_time(self, name: Name) -> datetime:
         """Return when Cloudflare got the image; aware or naive by ``USE_TZ``."""
         if upload := self._row(name):
             return upload.created_at  # the database has it as the settings say
         uploaded_at = self._details(name).uploaded_at
         if uploaded_at is None:
             raise CloudflareUnavailableError(f"Cloudflare does not say when it got {name}.")
-        return uploaded_at if conf.project_setting("USE_TZ") else timezone.make_naive(uploaded_at)
+        if conf.project_setting("USE_TZ"):
+            return uploaded_at
+        return datetime.fromtimestamp(uploaded_at.timestamp())  # noqa: DTZ006  # the system's zone, as Django
 
     get_modified_time = get_created_time  # an image is never changed, only replaced by another
 
-    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+    def listdir(self, path: Name) -> tuple[list[str], list[str]]:
         """Return folders and images below ``path``; reads the whole account, 1,000 images a request."""
-        prefix = f"{path.strip('/')}/" if path.strip("/.") else ""
+        parent = file_names.resolve(path).rstrip("/")
+        prefix = f"{parent}/" if parent else ""
         folders: set[str] = set()
         files: list[str] = []
         for name in self._all_names():
@@ -353,18 +382,18 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         alias = self._required_alias()
         return (found | background.pending_names(alias)) - background.deleting_names(alias)
 
-    def _original(self, name: str) -> IO[bytes]:
+    def _original(self, name: Name) -> IO[bytes]:
         if self._row(name):
             from cf_images import background
 
-            pending = background.open_pending(name)
+            pending = background.open_pending(self._resolve(name))
             if pending is not None:
                 return pending
         from cf_images.client.seekable import seekable  # httpx, only for a request
 
         return seekable(self.client.download(self.image_id(name)))
 
-    def _details(self, name: str) -> Image:
+    def _details(self, name: Name) -> Image:
         return self.client.details(self.image_id(name))
 
 

@@ -23,7 +23,9 @@ from cf_images import conf
 from cf_images.delivery.signing import Lifetime
 from cf_images.exceptions import ImageNotFoundError, InvalidVariantError
 from cf_images.images import names
+from cf_images.storage import file_names
 from cf_images.storage.base import ImageStorage
+from cf_images.storage.file_names import Name
 from cf_images.storage.pending_urls import pending_url
 from cf_images.variants import FlexibleVariant, Transform, grammar
 
@@ -66,7 +68,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
 
     def url(
         self,
-        name: str | None,
+        name: Name | None,
         variant: str | FlexibleVariant | None = None,
         *,
         expire: Lifetime | None = None,  # noqa: ARG002  # local files are not private
@@ -76,6 +78,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
 
         Local files are not private: ``expire`` is ignored.
         """
+        name = None if name is None else file_names.text(name)
         return self._pending_url(name or "", variant) or self._variant_url(name, variant)
 
     def final_url(self, name: str, variant: str, *, expires_at: int | None = None) -> str:  # noqa: ARG002
@@ -91,8 +94,11 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
             return None
         return unquote(path[len(base) :])
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: Name | None) -> None:
         """Delete the image and its renditions; one that is yet to be fetched is not fetched any more."""
+        if not name:
+            raise ValueError("The name must be given to delete().")
+        name = self._resolve(name)
         if self._is_pending_name(name):
             from cf_images import background
 
@@ -105,19 +111,21 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         super().delete(name)
         self._delete_renditions(name)
 
-    def open(self, name: str, mode: str = "rb") -> File[Any]:
+    def open(self, name: Name, mode: str = "rb") -> File[Any]:
         """Open the image; it is empty while it is yet to be fetched, so that loading its model never
         fails.
         """
+        name = file_names.text(name)
         return File(io.BytesIO(), name) if self.is_pending(name) else super().open(name, mode)
 
-    def size(self, name: str) -> int:
+    def size(self, name: Name) -> int:
         """Return the bytes of the image; 0 while it is yet to be fetched."""
+        name = file_names.text(name)
         return 0 if self.is_pending(name) else super().size(name)
 
-    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+    def listdir(self, path: Name) -> tuple[list[str], list[str]]:
         """Return folders and files below ``path``, without renditions."""
-        folders, files = super().listdir(path)
+        folders, files = super().listdir(file_names.text(path))
         return [folder for folder in folders if folder != _CACHE], files
 
     def rendition(
@@ -178,6 +186,11 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         from cf_images import background
 
         return background.has_row(name)
+
+    def _resolve(self, name: Name) -> str:
+        """Return the path below the folder of all images, in the same words for every way to name it."""
+        path = Path(self.path(file_names.text(name)))
+        return path.relative_to(self.location).as_posix()
 
     def _is_pending_name(self, name: str) -> bool:
         """Return whether the package has given the name, and may know a row of it."""

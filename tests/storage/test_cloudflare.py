@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SuspiciousFileOperation
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import storages
-from django.db import connection
+from django.db import connection, transaction
 from django.db.migrations.writer import MigrationWriter
 from django.test.utils import CaptureQueriesContext
 from PIL import Image
@@ -163,6 +163,22 @@ class TestNames:
         with storage.open("a.png") as file:
             assert file.read() == PNG
 
+    @pytest.mark.django_db
+    def test_a_direct_save_that_was_rolled_back_says_how_to_save_again(
+        self, cloudflare: Any, settings: Any
+    ) -> None:
+        point_at(settings, cloudflare, unique_names=False)
+        storage = storages["cloudflare_images"]
+        with transaction.atomic():
+            saved(storage, "a.png")
+            transaction.set_rollback(True)
+        assert storage.exists("a.png")
+        with pytest.raises(ImageExistsError, match=r"rolled back.*delete\('a.png'\)") as caught:
+            saved(storage, "a.png", picture(seed=2))
+        assert (caught.value.status, caught.value.code) == (409, 5409)
+        storage.delete("a.png")
+        assert saved(storage, "a.png", picture(seed=2)) == "a.png"
+
     @pytest.mark.parametrize(
         "name", ["variants", "083eb7b2-5392-4565-b69e-aff66acddd00", "a\nb.png", "x" * 1025]
     )
@@ -174,15 +190,21 @@ class TestNames:
             saved(storages["cloudflare_images"], name)
         assert not cloudflare.requests
 
-    @pytest.mark.parametrize(
-        "name",
-        ["variants", "keys", "stats", "batch_token", "config", "direct_upload", ".", "..", "a/../../x"],
-    )
+    @pytest.mark.parametrize("name", ["variants", "keys", "stats", "batch_token", "config", "direct_upload"])
     def test_words_of_the_api_never_reach_the_network(self, images: Any, cloudflare: Any, name: str) -> None:
         images.delete(name)
         assert not images.exists(name)
         with pytest.raises(ImageNotFoundError):
             images.open(name)
+        assert not cloudflare.requests
+
+    @pytest.mark.parametrize("name", ["..", "a/../../x", "/x", "../images/v1/x"])
+    @pytest.mark.parametrize("method", ["delete", "exists", "open", "size", "image_id", "listdir"])
+    def test_names_that_lead_outside_never_reach_the_network(
+        self, images: Any, cloudflare: Any, name: str, method: str
+    ) -> None:
+        with pytest.raises(SuspiciousFileOperation, match="leads outside"):
+            getattr(images, method)(name)
         assert not cloudflare.requests
 
     def test_deleting_the_empty_name_is_an_error_and_no_request(self, images: Any, cloudflare: Any) -> None:
@@ -434,7 +456,7 @@ class TestBadInput:
 
     def test_an_empty_name_has_no_url(self, images: Any) -> None:
         with pytest.raises(ValueError, match="no URL"):
-            images.url("")
+            images.url("", "avatar")
 
     def test_a_wrong_token_is_an_error_without_the_token(self, cloudflare: Any, settings: Any) -> None:
         point_at(settings, cloudflare, api_token="not-the-right-token")
