@@ -252,8 +252,9 @@ def _path(upload_to: str, filename: str) -> str:
 
 def _name(upload_to: str, filename: str, *, private: bool) -> str:
     path = _path(upload_to, filename)
-    name = names.unique_name(path, seconds=int(time.time()), max_length=DEFAULT_MAX_LENGTH)
-    return names.private_name(name) if private else name
+    return names.unique_name(
+        path, seconds=int(time.time()), max_length=DEFAULT_MAX_LENGTH, is_private=private
+    )
 
 
 def _row(
@@ -303,8 +304,8 @@ def _inserted(upload: Upload, *, has_unique_name: bool = True) -> Iterator[None]
             if other is None:
                 raise
             raise ImageExistsError(
-                f"There is another image named {upload.name!r} in STORAGES[{other.storage!r}]. Choose another "
-                f"name, or delete that image first."
+                f"There is another image named {upload.name!r} in STORAGES[{other.storage!r}]: delete it "
+                f"first, or choose another name."
             ) from None
         yield
         transaction.on_commit(partial(notify, upload.pk), using=using, robust=True)

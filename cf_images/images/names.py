@@ -2,8 +2,9 @@
 
 The name that a field stores is what Cloudflare calls the image ID. A unique name is, for example,
 ``avatars/jane-t9f2k0-5p2kd0qj3m8v7x1c.jpg``: folder, shortened stem, the second of its creation in base 36,
-80 random bits, extension. A private image has an ID of Cloudflare's, kept behind a ``~``:
-``avatars/jane~083eb7b2-5392-4565-b69e-aff66acddd00.jpg``. No public name has a ``~``.
+80 random bits, extension; where a field is short, 40 random bits right behind the second. A private image
+has an ID of Cloudflare's, kept behind a ``~``: ``avatars/jane~083eb7b2-5392-4565-b69e-aff66acddd00.jpg``. No
+public name has a ``~``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import posixpath
 import re
 import secrets
 import unicodedata
+
+from anyascii import anyascii
 
 from cf_images.exceptions import InvalidNameError
 
@@ -25,39 +28,56 @@ RESERVED_IDS = frozenset({"variants", "keys", "stats", "batch_token", "config", 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RANDOM_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # 32 letters, five bits each, no i, l, o, u to misread
 _RANDOM_LENGTH = 16
+# Of 1,000 names that are chosen in one second, two are the same in one of two million cases; then the second
+# save is an error, and no image is lost.
+_SHORT_RANDOM_LENGTH = 8
 _STEM_LENGTH = 40
-_CREATED = re.compile(
-    rf"(?:^|[-/])([0-9a-z]{{6,7}})[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}(?:\.[a-z0-9]{{1,5}})?\Z"
+_SECOND = "[0-9a-z]{6,7}"
+_RECENT_SECOND = "(?:[s-z][0-9a-z]{5}|1[0-9a-z]{6})"  # since 2024; a date such as 20240131123456 is none
+_TAIL = (
+    rf"(?:(?P<second>{_SECOND})[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}"
+    rf"|(?P<recent>{_RECENT_SECOND})~?[{_RANDOM_ALPHABET}]{{{_SHORT_RANDOM_LENGTH}}})"
 )
+_CREATED = re.compile(rf"(?:^|[-/]){_TAIL}(?:\.[a-z0-9]{{1,5}})?\Z")
 _CREATED_LENGTH = 31  # characters that the pattern matches at most; every url() searches for it
-_ADDED = re.compile(rf"(?:(?:^|-)[0-9a-z]{{6,7}}[-~][{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}|~[^~/.]+)\Z")
+_ADDED = re.compile(rf"(?:(?:^|-){_TAIL}|~[^~/.]+)\Z")
 _PRIVATE_TAIL = re.compile(r"([^~/.]+)(?:\.[a-z0-9]{1,4})?")  # behind the last "~"
 _REMOTE_ID_LENGTH = 36  # what Cloudflare generates is shaped like a UUID
+_MAX_READ = 10 * _STEM_LENGTH  # characters of a stem; its letters may follow many that have no equivalent
 _EXTENSION_LENGTH = len(".webp")  # the longest of an image: the detected format may be another
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def unique_name(name: str, *, seconds: int, max_length: int | None = None) -> str:
+def unique_name(name: str, *, seconds: int, max_length: int | None = None, is_private: bool = False) -> str:
     """Return a name like ``name`` that no other image has, had or will have; ``seconds`` since 1970 are now.
 
-    Raise ``InvalidNameError`` when folder, time and random part do not fit into ``max_length``.
+    In that of a private image, whose ID only its row has, a ``~`` stands before the random part. Raise
+    ``InvalidNameError`` when folder, time and the shortest random part do not fit into ``max_length``.
     """
-    tail = f"{_base36(seconds)}-{_random()}"
     folder, stem, extension = _parts(name)
-    return _joined(folder, stem, f"-{tail}", extension, max_length, name)
+    second, mark = _base36(seconds), "~" if is_private else ""
+    tail = f"{second}{mark or '-'}{_random(_RANDOM_LENGTH)}"
+    if len(folder) + len(tail) + _EXTENSION_LENGTH > _allowed(max_length):
+        tail = f"{second}{mark}{_random(_SHORT_RANDOM_LENGTH)}"
+    return _joined(folder, stem, tail, extension, max_length=max_length)
+
+
+def shortest(upload_to: str, *, seconds: int, is_private: bool = False, has_id: bool = False) -> int:
+    """Return how long the shortest unique name below a folder is.
+
+    ``has_id``: that of a private image that has its ID in the name.
+    """
+    folder, _, _ = _parts(posixpath.join(upload_to, "x"))
+    if has_id:
+        return len(folder) + len("x~") + _REMOTE_ID_LENGTH + _EXTENSION_LENGTH
+    return len(folder) + len(_base36(seconds)) + is_private + _SHORT_RANDOM_LENGTH + _EXTENSION_LENGTH
 
 
 def private_stem(name: str, *, max_length: int | None = None) -> str:
     """Return ``name`` cleaned and shortened so that ``with_remote_id`` still fits into ``max_length``."""
     folder, stem, extension = _parts(name)
-    reserve = None if max_length is None else max_length - 1 - _REMOTE_ID_LENGTH
-    return _joined(folder, stem or "image", "", extension, reserve, name)
-
-
-def private_name(unique: str) -> str:
-    """Return a unique name as that of a private image whose ID only its row has: the ``~`` marks it."""
-    head, _, tail = unique.rpartition("-")
-    return f"{head}~{tail}"
+    reserve = len("~") + _REMOTE_ID_LENGTH
+    return _joined(folder, stem or "image", "", extension, max_length=max_length, reserve=reserve)
 
 
 def with_remote_id(name: str, image_id: str) -> str:
@@ -77,9 +97,10 @@ def is_private(name: str) -> bool:
 
 
 def has_id_in_row(name: str) -> bool:
-    """Return whether the name is that of a private image whose ID only its row has: see ``private_name``."""
+    """Return whether the name is that of a private image whose ID only its row has: see ``unique_name``."""
     found = private_id(name)
-    return found is not None and len(found) == _RANDOM_LENGTH and created_at(name) is not None
+    lengths = (_RANDOM_LENGTH, _SHORT_RANDOM_LENGTH)
+    return found is not None and len(found) in lengths and created_at(name) is not None
 
 
 def requested_name(name: str) -> str:
@@ -110,7 +131,7 @@ def private_id(name: str) -> str | None:
 def created_at(name: str) -> int | None:
     """Return the second since 1970 in which ``unique_name`` chose this name, ``None`` for any other name."""
     found = _CREATED.search(name, max(0, len(name) - _CREATED_LENGTH))
-    return int(found[1], 36) if found else None
+    return int(found["second"] or found["recent"], 36) if found else None
 
 
 def valid_filename(name: str) -> str:
@@ -153,22 +174,25 @@ def _parts(name: str) -> tuple[str, str, str]:
     segments = [_ascii(segment).strip("-.") for segment in folder.split("/")]
     prefix = "".join(f"{segment}/" for segment in segments if segment)
     # No dot in the stem: what follows one could be taken for the extension, and be replaced.
-    stem = re.sub(r"[-.]+", "-", _ascii(stem))[:_STEM_LENGTH].strip("-")
+    stem = re.sub(r"[-.]+", "-", _ascii(stem[:_MAX_READ]))[:_STEM_LENGTH].strip("-")
     suffix = re.sub(r"[^a-z0-9]", "", extension.lower())
     # A longer one is not that of an image; the detected format gives another.
     return prefix, stem, f".{suffix}" if 0 < len(suffix) < _EXTENSION_LENGTH else ""
 
 
-def _joined(folder: str, stem: str, tail: str, extension: str, max_length: int | None, requested: str) -> str:
+def _joined(
+    folder: str, stem: str, tail: str, extension: str, *, max_length: int | None, reserve: int = 0
+) -> str:
     allowed = _allowed(max_length)
-    room = allowed - len(folder) - len(tail) - _EXTENSION_LENGTH
-    shortened = stem[: max(room, 0)].rstrip("-")
+    room = allowed - reserve - len(folder) - len(tail) - _EXTENSION_LENGTH
+    shortened = stem[: max(room - bool(tail), 0)].rstrip("-")
     if room < 0 or not (shortened or tail):
+        least = allowed - room + (not tail)
         raise InvalidNameError(
-            f"{_abbreviated(requested)} leaves no room for a unique name in {allowed} characters; "
-            f"raise the field's max_length or shorten its upload_to."
+            f"{_abbreviated(f'{folder}{stem}{extension}')} leaves no room for a unique name in {allowed} "
+            f"characters; raise the field's max_length to {least} or more, or shorten its upload_to."
         )
-    return f"{folder}{shortened}{tail if shortened else tail.removeprefix('-')}{extension}"
+    return f"{folder}{shortened}{'-' if shortened and tail else ''}{tail}{extension}"
 
 
 def _allowed(max_length: int | None) -> int:
@@ -176,8 +200,8 @@ def _allowed(max_length: int | None) -> int:
 
 
 def _ascii(text: str) -> str:
-    """Return ``text`` in ``[A-Za-z0-9._-]``: without accents, everything else a hyphen."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    """Return ``text`` in ``[A-Za-z0-9._-]``: transliterated, everything else a hyphen."""
+    plain = anyascii(unicodedata.normalize("NFKC", text))
     return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", plain))
 
 
@@ -189,8 +213,8 @@ def _base36(number: int) -> str:
     return digits.rjust(6, "0")
 
 
-def _random() -> str:
-    return "".join(secrets.choice(_RANDOM_ALPHABET) for _ in range(_RANDOM_LENGTH))
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_RANDOM_ALPHABET) for _ in range(length))
 
 
 def _abbreviated(name: str) -> str:

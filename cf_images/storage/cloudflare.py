@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.core.files.base import File
-from django.core.files.utils import validate_file_name
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.fields.files import FieldFile
 
@@ -85,18 +83,25 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         return names.valid_filename(name) if self.options.unique_names else super().get_valid_name(name)
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """Return a unique name without a request; with ``unique_names: False`` the given one."""
-        name = str(name).replace("\\", "/")
-        validate_file_name(name, allow_relative_path=True)
-        private = self.options.require_signed_urls
-        if not self.options.unique_names:
-            if private:
-                raise ImproperlyConfigured(f"{self!r}: {PRIVATE_WITH_GIVEN_NAMES}")
-            return names.given_name(name, max_length=max_length)
-        if private and not self.options.background:
-            return names.private_stem(name, max_length=max_length)
-        unique = names.unique_name(name, seconds=int(time.time()), max_length=max_length)
-        return names.private_name(unique) if private else unique
+        """Return a unique name without a request; with ``unique_names: False`` the given one.
+
+        Raise ``SuspiciousNameError`` for what cannot be a name, or does not fit into ``max_length``.
+        """
+        options = self.options
+        if not options.unique_names and options.require_signed_urls:
+            raise ImproperlyConfigured(f"{self!r}: {PRIVATE_WITH_GIVEN_NAMES}")
+        if options.background:
+            from cf_images.models import MAX_NAME_LENGTH
+
+            max_length = min(max_length or MAX_NAME_LENGTH, MAX_NAME_LENGTH)
+        if options.require_signed_urls and not options.background:
+            return file_names.with_room_for_id(name, max_length=max_length)
+        return file_names.available(
+            name,
+            is_unique=options.unique_names,
+            is_private=options.require_signed_urls,
+            max_length=max_length,
+        )
 
     def image_id(self, name: Name) -> str:
         """Return Cloudflare's ID of the image."""

@@ -1,5 +1,7 @@
 """Names: unique, clean and short enough, whatever they are made from; and read back."""
 
+# ruff: noqa: RUF001  # letters that only look like ours are what is tested
+
 from __future__ import annotations
 
 import re
@@ -110,7 +112,8 @@ def test_other_names_have_no_birth(name: str) -> None:
     ("given_name", "clean"),
     [
         ("Ünïcödé Ñame.png", "Unicode-Name-"),
-        ("中文.png", ""),
+        ("中文.png", "ZhongWen-"),
+        ("\ue000\u2800.png", ""),
         ("a\0b\nc%d.png", "a-b-c-d-"),
         ("C:\\photos\\jane.png", "C-photos-jane-"),
         ("...png", "png-"),
@@ -125,7 +128,8 @@ def test_other_names_have_no_birth(name: str) -> None:
         ("/absolute/jane.png", "absolute/jane-"),
         ("a//b/./c/jane.png", "a/b/c/jane-"),
         ("Fotos \u201926/jane.png", "Fotos-26/jane-"),
-        ("日本/jane.png", "jane-"),
+        ("日本/jane.png", "RiBen/jane-"),
+        ("\ue000/jane.png", "jane-"),
     ],
 )
 def test_what_a_strange_name_becomes(given_name: str, clean: str) -> None:
@@ -153,11 +157,149 @@ def test_two_thousand_characters_are_shortened() -> None:
     assert len(unique("x" * 2_000 + ".jpg")) <= 40 + 1 + 6 + 1 + 16 + 4
 
 
-def test_a_name_that_just_fits_has_no_stem_and_one_less_is_refused() -> None:
-    shortest = len("avatars/") + len("t9f2k0-5p2kd0qj3m8v7x1c") + len(".webp") + 1
-    assert len(unique("avatars/jane.jpg", max_length=shortest)) == shortest - 1 - len(".webp") + len(".jpg")
-    with pytest.raises(InvalidNameError, match=r"'avatars/jane.jpg' leaves no room .* raise the field's"):
+def test_a_name_that_just_fits_has_no_stem() -> None:
+    fits = len("avatars/") + len("t9f2k0-5p2kd0qj3m8v7x1c") + len(".webp")
+    made = unique("avatars/jane.jpg", max_length=fits)
+    assert re.fullmatch(r"avatars/[0-9a-z]{6}-[0-9a-z]{16}\.jpg", made)
+
+
+# Short fields
+
+
+def test_a_short_field_gets_a_shorter_random_part_and_one_less_is_refused() -> None:
+    shortest = names.shortest("avatars/", seconds=NOW)
+    assert shortest == len("avatars/") + len("t9f2k05p2kd0qj") + len(".webp")
+    made = unique("avatars/jane.jpg", max_length=shortest)
+    assert re.fullmatch(r"avatars/[0-9a-z]{14}\.jpg", made)
+    reason = rf"'avatars/jane.jpg' leaves no room .* in {shortest - 1} .* max_length to {shortest} or more"
+    with pytest.raises(InvalidNameError, match=reason):
         unique("avatars/jane.jpg", max_length=shortest - 1)
+
+
+@pytest.mark.parametrize("max_length", [20, 24, 28])
+@pytest.mark.parametrize("seconds", [NOW, 36**6 - 1, 36**6, 36**6 + 1])
+def test_twenty_characters_are_enough_until_the_year_4453(max_length: int, seconds: int) -> None:
+    made = names.unique_name("jane.webp", seconds=seconds, max_length=max_length)
+    assert len(made) <= max_length
+    assert names.created_at(made) == seconds
+
+
+def test_the_stem_of_a_short_field_gives_way_before_the_random_part() -> None:
+    assert re.fullmatch(r"jan-[0-9a-z]{14}\.jpg", unique("jane.jpg", max_length=23))
+    assert re.fullmatch(r"[0-9a-z]{6}-[0-9a-z]{16}\.jpg", unique("jane.jpg", max_length=28))
+
+
+@given(any_name, st.integers(18, 60), st.booleans())
+def test_every_short_name_fits_and_is_recognized(name: str, max_length: int, is_private: bool) -> None:
+    try:
+        made = names.unique_name(name, seconds=NOW, max_length=max_length, is_private=is_private)
+    except InvalidNameError:
+        return
+    changed = names.with_extension(made, "webp")
+    assert max(len(made), len(changed)) <= max_length
+    assert names.created_at(made) == names.created_at(changed) == NOW
+    assert names.has_id_in_row(made) is is_private
+    assert names.is_private(made) is is_private
+    if not is_private:
+        assert names.given_name(made) == made
+
+
+@given(st.integers(18, 60), st.booleans())
+def test_shortest_is_the_least_that_fits(max_length: int, is_private: bool) -> None:
+    fits = max_length >= names.shortest("a/b/", seconds=NOW, is_private=is_private)
+    try:
+        names.unique_name("a/b/x.png", seconds=NOW, max_length=max_length, is_private=is_private)
+    except InvalidNameError:
+        assert not fits
+    else:
+        assert fits
+
+
+@given(st.integers(0, 80))
+def test_shortest_is_the_least_for_the_id_of_a_private_image(max_length: int) -> None:
+    least = names.shortest("a/b/", seconds=NOW, has_id=True)
+    if max_length >= least:
+        names.private_stem("a/b/x.png", max_length=max_length)
+        return
+    with pytest.raises(InvalidNameError, match=f"max_length to {least} or more"):
+        names.private_stem("a/b/x.png", max_length=max_length)
+
+
+def test_short_names_of_one_second_differ() -> None:
+    assert len({unique("jane.jpg", max_length=20) for _ in range(2_000)}) == 2_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["20240131123456.jpg", "photos-20240131.jpg", "holiday/internationally.jpg", "IMG-2024013112345.png"],
+)
+def test_names_of_cameras_and_people_are_not_taken_for_short_names(name: str) -> None:
+    assert names.created_at(name) is None
+    assert names.requested_name(name) == name
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+def test_the_requested_name_of_a_short_one_is_without_what_was_added(is_private: bool) -> None:
+    made = names.unique_name("a/jane.jpg", seconds=NOW, max_length=26, is_private=is_private)
+    assert names.requested_name(made) in ("a/jane.jpg", "a/jan.jpg")
+
+
+# Transliteration
+
+
+@pytest.mark.parametrize(
+    ("given_name", "valid"),
+    [
+        ("Straße.png", "Strasse.png"),
+        ("Œuvre d’art.png", "Oeuvre-d-art.png"),
+        ("Łódź.png", "Lodz.png"),
+        ("Đà Nẵng.png", "Da-Nang.png"),
+        ("İstanbul ığdır.png", "Istanbul-igdir.png"),
+        ("Þórr Æsir Ðøgg.png", "Thorr-Aesir-Dogg.png"),
+        ("Привет мир.png", "Privet-mir.png"),
+        ("Αθήνα.png", "Athina.png"),
+        ("北京.png", "BeiJing.png"),
+        ("さくら.png", "sakura.png"),
+        ("カメラ.png", "kamera.png"),
+        ("서울.png", "SeoUl.png"),
+        ("दिल्ली.png", "dilli.png"),
+        ("กรุงเทพ.png", "krungethph.png"),
+        ("שלום.png", "slvm.png"),
+        ("مرحبا.png", "mrhb.png"),
+        ("Հայաստան.png", "Hayastan.png"),
+        ("თბილისი.png", "tbilisi.png"),
+        ("😀.png", "grinning.png"),
+        ("①Ⅷﬁ.png", "1VIIIfi.png"),
+        ("e\u0301te\u0301.png", "ete.png"),
+        ("a／b～c：d.png", "a-b-c-d.png"),
+        ("\u202egnp.exe.png", "gnp-exe.png"),
+    ],
+)
+def test_other_scripts_are_transliterated(given_name: str, valid: str) -> None:
+    assert names.valid_filename(given_name) == valid
+    stem = valid.removesuffix(".png")
+    assert unique(f"a/{given_name}").startswith(f"a/{stem}-")
+    assert names.private_stem(f"a/{given_name}") == f"a/{valid}"
+
+
+@given(st.text(max_size=100))
+def test_transliteration_is_done_once_and_for_all(name: str) -> None:
+    valid = names.valid_filename(name)
+    assert names.valid_filename(valid) == valid
+
+
+@given(st.text(st.characters(min_codepoint=0x80), min_size=1, max_size=60), st.integers(20, 80))
+@example("\ufdfa" * 60, 40)  # one character, 18 letters
+@example("ß" * 60, 40)
+@example("😀" * 60, 40)
+def test_what_becomes_longer_still_fits(name: str, max_length: int) -> None:
+    made = unique(f"{name}.png", max_length=max_length)
+    assert len(made) <= max_length
+    assert re.fullmatch(r"[A-Za-z0-9_-]+\.png", made)
+
+
+def test_a_million_characters_take_no_longer() -> None:
+    assert unique("中" * 1_000_000 + ".png").startswith("ZhongZhong")
 
 
 def test_the_stem_gives_way_letter_by_letter() -> None:
@@ -200,15 +342,15 @@ def test_a_private_name_keeps_folder_stem_and_extension() -> None:
 
 @given(any_name)
 def test_a_private_name_of_our_own_tells_that_it_is_private(name: str) -> None:
-    made = unique(name)
-    private = names.private_name(made)
-    assert private.replace("~", "-") == made
+    private = names.unique_name(name, seconds=NOW, is_private=True)
+    assert re.sub("[0-9a-z]{16}", "", private.replace("~", "-")) == re.sub("[0-9a-z]{16}", "", unique(name))
+    assert names.has_id_in_row(private)
     assert names.image_id(private) != private
     assert names.image_id(names.with_extension(private, "webp")) == names.image_id(private)
 
 
 def test_a_private_name_without_a_stem_gets_one() -> None:
-    assert names.private_stem("中.jpg") == "image.jpg"
+    assert names.private_stem("\ue000.jpg") == "image.jpg"
 
 
 @pytest.mark.parametrize("max_length", [0, 37, 42])
@@ -338,7 +480,13 @@ def test_a_valid_filename_is_one_segment_with_a_stem(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "valid"),
-    [("Jäne Doe.JPG", "Jane-Doe.jpg"), ("中.png", "image.png"), ("", "image"), ("a/b.png", "b.png")],
+    [
+        ("Jäne Doe.JPG", "Jane-Doe.jpg"),
+        ("中.png", "Zhong.png"),
+        ("\ue000.png", "image.png"),
+        ("", "image"),
+        ("a/b.png", "b.png"),
+    ],
 )
 def test_what_a_filename_becomes(name: str, valid: str) -> None:
     assert names.valid_filename(name) == valid
