@@ -31,8 +31,10 @@ from cf_images.background.rows import (
     pending_size,
     remote_id,
 )
+from cf_images.models import MAX_NAME_LENGTH
 
 __all__ = [
+    "MAX_NAME_LENGTH",
     "PausedAccount",
     "Status",
     "database",

@@ -57,13 +57,14 @@ def fetch_for_local_files(claim: Claim, storage: Storage) -> ImageInfo:
     Raise ``FetchError`` for what may pass, ``ImageRejectedError`` for what will not.
     """
     row = claim.upload
-    # delete() of this package's own local storage would delete the row, too.
+    # In this package's own local storage, delete() deletes the row, too, and save() renames the file.
     delete_files: Callable[[str], None] = getattr(storage, "delete_files", storage.delete)
+    save: Callable[[str, File[Any]], str] = getattr(storage, "save_exactly", storage.save)
     with fetch(row.source_url) as file:
         info = images.validate(file)
         claim.renew()
         delete_files(row.name)  # half a file, if a worker was killed while it wrote
-        storage.save(row.name, File(file, name=row.name))
+        save(row.name, File(file, name=row.name))
     return info
 
 

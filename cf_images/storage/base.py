@@ -9,18 +9,34 @@ from django.db import transaction
 
 from cf_images.delivery.signing import Lifetime
 from cf_images.images import names
-from cf_images.storage import file_names
+from cf_images.storage import file_names, renamed
 from cf_images.storage.file_names import Name
 from cf_images.variants import FlexibleVariant
 
 
 class ImageStorage(Storage):
-    """A storage whose images have variants, and whose names are never used twice."""
+    """A storage whose images have variants, and whose names are unique or exactly as they are given."""
 
     @property
     def default_variant(self) -> str:
         """The variant that ``url()`` gives without one."""
         raise NotImplementedError(f"{type(self).__name__} must define default_variant.")
+
+    @property
+    def has_unique_names(self) -> bool:
+        """Whether each save gets a new name; otherwise it keeps the given one."""
+        raise NotImplementedError(f"{type(self).__name__} must define has_unique_names.")
+
+    def get_valid_name(self, name: str) -> str:
+        """Return a file name as it may stand in an image ID."""
+        return names.valid_filename(name) if self.has_unique_names else super().get_valid_name(name)
+
+    def save(self, name: Name | None, content: Any, max_length: int | None = None) -> str:
+        """Save the image; return its name, which is another than ``name`` where names are unique."""
+        saved = super().save(name, content, max_length=max_length)  # type: ignore[arg-type]  # a path, too
+        if self.has_unique_names:
+            renamed.remember(file_names.text(name or content.name), saved)
+        return saved
 
     def url(
         self,

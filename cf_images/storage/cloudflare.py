@@ -18,7 +18,7 @@ from cf_images.delivery.signing import Lifetime
 from cf_images.exceptions import CloudflareUnavailableError, ImageExistsError, ImageNotFoundError
 from cf_images.images import metadata, names
 from cf_images.images.reading import from_start
-from cf_images.storage import file_names, legacy_names
+from cf_images.storage import file_names, legacy_names, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
 from cf_images.storage.files import CloudflareImagesFile
@@ -78,9 +78,10 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
 
     # Names
 
-    def get_valid_name(self, name: str) -> str:
-        """Return a file name as it may stand in an image ID."""
-        return names.valid_filename(name) if self.options.unique_names else super().get_valid_name(name)
+    @property
+    def has_unique_names(self) -> bool:
+        """Whether each save gets a new name: the option ``unique_names``."""
+        return self.options.unique_names
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         """Return a unique name without a request; with ``unique_names: False`` the given one.
@@ -91,9 +92,10 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         if not options.unique_names and options.require_signed_urls:
             raise ImproperlyConfigured(f"{self!r}: {PRIVATE_WITH_GIVEN_NAMES}")
         if options.background:
-            from cf_images.models import MAX_NAME_LENGTH
+            from cf_images import background
 
-            max_length = min(max_length or MAX_NAME_LENGTH, MAX_NAME_LENGTH)
+            allowed = background.MAX_NAME_LENGTH
+            max_length = allowed if max_length is None else min(max_length, allowed)
         if options.require_signed_urls and not options.background:
             return file_names.with_room_for_id(name, max_length=max_length)
         return file_names.available(
@@ -122,6 +124,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         given = file_names.text(name)
         if names.is_url(given):
             return legacy_names.image_id(given, self.account)
+        renamed.asked_for(given)
         return file_names.resolve(given)
 
     def _id_in_row(self, name: str) -> str | None:
@@ -156,6 +159,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return self._base_url(variant)
         if type(name) is not str:
             name = file_names.text(name)
+        renamed.asked_for(name)
         account = self.account
         if names.is_url(name):
             return name if variant is None else self._url_of_url(name, variant, expire)

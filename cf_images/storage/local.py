@@ -16,14 +16,21 @@ from urllib.parse import unquote
 from django.apps import apps
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
+from django.db.models.fields.files import FieldFile
 from django.urls import NoReverseMatch, reverse
 from django.utils.deconstruct import deconstructible
 
-from cf_images import conf
+from cf_images import conf, images
 from cf_images.delivery.signing import Lifetime
-from cf_images.exceptions import ImageNotFoundError, InvalidVariantError
+from cf_images.exceptions import (
+    ImageExistsError,
+    ImageNotFoundError,
+    ImageRejectedError,
+    InvalidVariantError,
+)
 from cf_images.images import names
-from cf_images.storage import file_names
+from cf_images.images.reading import from_start
+from cf_images.storage import file_names, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
 from cf_images.storage.pending_urls import pending_url
@@ -59,7 +66,49 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
     The variants are served by the view in ``cf_images.urls`` for the storage at ``CF_IMAGES["LOCAL_ALIAS"]``
     while ``DEBUG`` is on or ``CF_IMAGES["SERVE_LOCAL_VARIANTS"]`` asks for it; otherwise every variant is the
     original.
+
+    Names are those of production: ``unique_names`` is by default what ``CF_IMAGES["CLOUDFLARE_ALIAS"]`` has.
     """
+
+    def __init__(self, *args: Any, unique_names: bool | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unique_names = unique_names
+
+    @property
+    def has_unique_names(self) -> bool:
+        """Whether each save gets a new name: the option ``unique_names``, else that of production."""
+        if self._unique_names is not None:
+            return self._unique_names
+        declared = conf.storage_declarations().get(conf.setting("CLOUDFLARE_ALIAS"), {})
+        return bool(conf.option("unique_names", declared.get("OPTIONS") or {}))
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """Return a unique name, or the given one; raise the errors of ``CloudflareImagesStorage``.
+
+        ``ImageExistsError`` for a given name that is in use, unless ``allow_overwrite`` is on.
+        """
+        found = file_names.available(name, is_unique=self.has_unique_names, max_length=max_length)
+        if not self.has_unique_names and not self.is_name_available(found):
+            raise ImageExistsError(
+                f"There is another image named {found!r}: delete it first, or choose another name."
+            )
+        return found
+
+    def _save(self, name: str, content: Any) -> str:
+        if self.has_unique_names and (extension := _extension_of(content)):
+            name = names.with_extension(name, extension)
+        return self.save_exactly(name, content)
+
+    def save_exactly(self, name: str, content: Any) -> str:
+        """Write the file under this very name, as a worker does under the name that was chosen before."""
+        saved: str = super()._save(name, content)  # type: ignore[misc]
+        return saved
+
+    def path(self, name: Name) -> str:
+        """Return where the file is, or will be."""
+        given = file_names.text(name)
+        renamed.asked_for(given)
+        return super().path(given)
 
     @property
     def default_variant(self) -> str:
@@ -79,6 +128,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         Local files are not private: ``expire`` is ignored.
         """
         name = None if name is None else file_names.text(name)
+        renamed.asked_for(name or "")
         return self._pending_url(name or "", variant) or self._variant_url(name, variant)
 
     def final_url(self, name: str, variant: str, *, expires_at: int | None = None) -> str:  # noqa: ARG002
@@ -99,7 +149,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         if not name:
             raise ValueError("The name must be given to delete().")
         name = self._resolve(name)
-        if self._is_pending_name(name):
+        if self.is_pending(name):
             from cf_images import background
 
             if upload := background.find(name):
@@ -201,7 +251,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
             return None
         from cf_images import background
 
-        if not background.is_assumed_pending(name):
+        if not background.is_assumed_pending(name) or self.exists(name):
             return None
         return pending_url(name, conf.clean_variant(variant or _ORIGINAL))
 
@@ -238,6 +288,15 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         requested = f"{transform} {rendering.preferred(transform, accept)} {max_seconds}"
         content = f"{requested} {file.st_mtime_ns} {file.st_size}"
         return self._cache_of(name) / hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _extension_of(content: File[Any]) -> str:
+    """Return the extension that matches the detected format; empty for what is no image."""
+    try:
+        with from_start(content.file if isinstance(content, FieldFile) else content) as start:
+            return images.inspect(start).extension
+    except ImageRejectedError:
+        return ""
 
 
 def _transform(variant: str) -> Transform:

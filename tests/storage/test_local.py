@@ -18,6 +18,8 @@ from cf_images.exceptions import ImageNotFoundError, InvalidVariantError, Render
 from cf_images.storage import LocalImagesStorage
 from tests.pictures import picture
 
+pytestmark = pytest.mark.django_db
+
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 
 

@@ -27,6 +27,7 @@ def local(settings: Any, tmp_path: Path) -> Any:
     """The local storage in a folder of its own, with its view on."""
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.DEBUG = True
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "UNIQUE_NAMES": False}  # so that URLs have odd names
     return storages["default"]
 
 

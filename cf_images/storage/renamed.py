@@ -1,0 +1,48 @@
+"""Names that ``save()`` has changed: a warning when code asks for one of them afterwards.
+
+An app that keeps names of its own finds nothing under them in a storage with unique names. This process
+remembers what it has renamed, and logs each such name once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+
+logger = logging.getLogger("cf_images.storage")
+
+MAX_NAMES = 1000  # about 200 KB
+
+# Each requested name with the name that it was given; empty once it is logged.
+_renamed: OrderedDict[str, str] = OrderedDict()
+
+
+def remember(requested: str, given: str) -> None:
+    """Remember that an image was saved under another name than the requested one."""
+    if requested == given or _renamed.get(requested) == "":
+        return
+    _renamed[requested] = given
+    while len(_renamed) > MAX_NAMES:
+        try:
+            _renamed.popitem(last=False)
+        except KeyError:  # another thread was faster
+            break
+
+
+def asked_for(name: str) -> None:
+    """Log that a name is asked for that a save in this process was requested under, and not given."""
+    given = _renamed.get(name)
+    if not given:
+        return
+    _renamed[name] = ""
+    logger.warning(
+        "%r was saved as %r, and is now asked for under the first name, which no image has. Keep the name "
+        "that save() returns; for an app that keeps names of its own, see the option unique_names.",
+        name,
+        given,
+    )
+
+
+def clear() -> None:
+    """Forget all names, in tests."""
+    _renamed.clear()
