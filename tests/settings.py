@@ -67,6 +67,7 @@ STORAGES: dict[str, dict[str, Any]] = {
     "renditions_elsewhere": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
 }
 THUMBNAIL_DEFAULT_STORAGE_ALIAS = THUMBNAIL_STORAGE = IMAGEKIT_DEFAULT_FILE_STORAGE = "renditions_elsewhere"
+IMAGEFIELD_BIN_DEPTH = 2  # django-imagefield deprecates its default
 CF_IMAGES = {"VARIANTS": {"avatar": {"width": 240, "height": 240, "fit": "cover"}}}
 CF_ACCT_ID = "test-account"
 CF_IMG_TOKEN = "test-token"
