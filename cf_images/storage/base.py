@@ -25,7 +25,7 @@ class ImageStorage(Storage):
     @property
     def has_unique_names(self) -> bool:
         """Whether each save gets a new name; otherwise it keeps the given one."""
-        raise NotImplementedError(f"{type(self).__name__} must define has_unique_names.")
+        return True
 
     def get_valid_name(self, name: str) -> str:
         """Return a file name as it may stand in an image ID."""

@@ -159,7 +159,8 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return self._base_url(variant)
         if type(name) is not str:
             name = file_names.text(name)
-        renamed.asked_for(name)
+        if name in renamed.changed:
+            renamed.asked_for(name)
         account = self.account
         if names.is_url(name):
             return name if variant is None else self._url_of_url(name, variant, expire)

@@ -12,29 +12,30 @@ from collections import OrderedDict
 logger = logging.getLogger("cf_images.storage")
 
 MAX_NAMES = 1000  # about 200 KB
+_MAX_LENGTH = 1024  # of a name that is remembered
 
 # Each requested name with the name that it was given; empty once it is logged.
-_renamed: OrderedDict[str, str] = OrderedDict()
+changed: OrderedDict[str, str] = OrderedDict()
 
 
 def remember(requested: str, given: str) -> None:
     """Remember that an image was saved under another name than the requested one."""
-    if requested == given or _renamed.get(requested) == "":
+    if requested == given or len(requested) > _MAX_LENGTH or changed.get(requested) == "":
         return
-    _renamed[requested] = given
-    while len(_renamed) > MAX_NAMES:
+    changed[requested] = given
+    while len(changed) > MAX_NAMES:
         try:
-            _renamed.popitem(last=False)
+            changed.popitem(last=False)
         except KeyError:  # another thread was faster
             break
 
 
 def asked_for(name: str) -> None:
     """Log that a name is asked for that a save in this process was requested under, and not given."""
-    given = _renamed.get(name)
+    given = changed.get(name)
     if not given:
         return
-    _renamed[name] = ""
+    changed[name] = ""
     logger.warning(
         "%r was saved as %r, and is now asked for under the first name, which no image has. Keep the name "
         "that save() returns; for an app that keeps names of its own, see the option unique_names.",
@@ -45,4 +46,4 @@ def asked_for(name: str) -> None:
 
 def clear() -> None:
     """Forget all names, in tests."""
-    _renamed.clear()
+    changed.clear()

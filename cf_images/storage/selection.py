@@ -43,7 +43,7 @@ class MisconfiguredStorage(ImageStorage):
     def _fail(self, *_: Any, **__: Any) -> NoReturn:
         raise ImproperlyConfigured(self._problem)
 
-    default_variant = property(_fail)
+    default_variant = has_unique_names = property(_fail)
     save = open = delete = exists = listdir = size = url = generate_filename = replace = _fail
     get_available_name = get_created_time = get_modified_time = get_accessed_time = _fail
 

@@ -204,7 +204,7 @@ def test_given_names_are_not_logged(local: LocalImagesStorage, caplog: pytest.Lo
 def test_memory_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     for number in range(renamed.MAX_NAMES + 10):
         renamed.remember(f"{number}.png", "other.png")
-    assert len(renamed._renamed) == renamed.MAX_NAMES
+    assert len(renamed.changed) == renamed.MAX_NAMES
     renamed.asked_for("0.png")  # forgotten
     renamed.asked_for("1009.png")
     assert len(logged(caplog)) == 1
