@@ -11,6 +11,10 @@ worker claims a row with one conditional ``UPDATE`` and holds a lease; the lease
 afterwards (``leases``). The image ID is chosen before the first byte is sent, so that repeating a request is
 harmless, and every unclear response is resolved by asking Cloudflare (``confirm``). What fails for a reason
 outside of the image is retried without end; a rejected image keeps its bytes until a person decides.
+
+A save under the name of an image that is being deleted supersedes the deletion: its row replaces the other
+one, begins after that one's lease, deletes the old image first, and keeps its bytes while a DELETE may still
+arrive.
 """
 
 from cf_images.background import heartbeat, queue_state
