@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import BinaryIO
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.files.storage import FileSystemStorage, storages
 from django.http import (
     FileResponse,
@@ -31,6 +32,7 @@ from cf_images.views.render_slots import MAX_PIXELS, MAX_SECONDS, BusyError, ren
 from cf_images.views.responses import placeholder
 
 
+@login_not_required  # as the images at Cloudflare
 @require_safe
 def local_variant(request: HttpRequest, variant: str, name: str) -> HttpResponseBase:
     """Serve a variant of a local image; 404 unless ``DEBUG`` is on or ``SERVE_LOCAL_VARIANTS`` asks for it.

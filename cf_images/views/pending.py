@@ -12,6 +12,7 @@ import logging
 import time
 from typing import BinaryIO, cast
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.files.storage import InvalidStorageError, storages
 from django.http import (
     FileResponse,
@@ -54,6 +55,7 @@ _MAX_RENDITION_BYTES = 4 * 1024 * 1024  # to keep in the database; a larger one 
 _BLOCK_BYTES = 64 * 1024
 
 
+@login_not_required  # as the images at Cloudflare; private ones need a signature here and there
 @require_safe
 def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponseBase:
     """Serve ``variant`` of a pending image, else redirect to it; private ones need this site's signature."""

@@ -7,6 +7,7 @@ import posixpath
 import time
 from urllib.parse import unquote, urlsplit
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_protect
@@ -21,6 +22,7 @@ from cf_images.images import metadata, names
 logger = logging.getLogger(__name__)
 
 
+@login_not_required  # it answers 401 itself: a script has no use for a login page
 @csrf_protect
 @require_POST
 def upload_by_url(request: HttpRequest) -> JsonResponse:
