@@ -32,6 +32,7 @@ from cf_images.background.rows import (
     known_remote_id,
     open_pending,
     pending_names,
+    pending_row,
     pending_size,
     remote_id,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "known_remote_id",
     "open_pending",
     "pending_names",
+    "pending_row",
     "pending_size",
     "process",
     "prune",

@@ -6,11 +6,12 @@ import hashlib
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from cf_images.models import Chunk, Rendition, Upload
 
 CHUNK_BYTES = 512 * 1024
+_FIRST = "first_chunk"
 _MEMORY_BYTES = 2 * CHUNK_BYTES  # a longer copy goes to disk
 
 
@@ -30,15 +31,22 @@ def write(upload: Upload, file: IO[bytes], *, using: str) -> str:
     return digest.hexdigest()
 
 
+def with_first(uploads: QuerySet[Upload]) -> QuerySet[Upload]:
+    """Let rows be read together with their first chunk, which ``copy`` then takes from them."""
+    first = Chunk.objects.filter(upload=OuterRef("pk"), position=0).values("data")
+    return uploads.annotate(**{_FIRST: Subquery(first[:1])})
+
+
 def copy(upload: Upload, *, using: str) -> IO[bytes]:
     """Return the bytes as a file of its own at its start, which is complete whatever happens to the row.
 
     Raise ``BytesGoneError`` when a chunk is missing.
     """
+    first = upload.__dict__.pop(_FIRST, None)  # the row is kept without it
     file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115  # the caller closes it
     for position in range(-(-(upload.size or 0) // CHUNK_BYTES)):
-        chunk = _chunks(using).filter(upload=upload, position=position)
-        data = chunk.values_list("data", flat=True).first()
+        chunk = _chunks(using).filter(upload=upload, position=position).values_list("data", flat=True)
+        data = first if position == 0 and first is not None else chunk.first()
         if data is None:
             file.close()
             raise BytesGoneError(upload.name)

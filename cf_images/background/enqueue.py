@@ -28,7 +28,7 @@ from django.utils import timezone
 
 from cf_images import conf, images
 from cf_images.accounts import Account, AccountStorage, find_account
-from cf_images.background import chunks, timing
+from cf_images.background import chunks, page_rows, timing
 from cf_images.background.destinations import LOCAL
 from cf_images.background.fetch import validate_source_url
 from cf_images.background.pending import remember
@@ -105,6 +105,7 @@ def delete(name: str, alias: str) -> None:
     A worker that is uploading it keeps its lease; the deletion at Cloudflare follows when that is over.
     """
     using = database()
+    page_rows.forget(name)
     with transaction.atomic(using=using):
         row, _ = uploads().get_or_create(
             name=name,
@@ -293,6 +294,7 @@ def _due_now() -> datetime:
 def _inserted(upload: Upload, *, has_unique_name: bool = True) -> Iterator[None]:
     """Insert the row, with whatever follows or not at all; notify after the commit."""
     using = database()
+    page_rows.forget(upload.name)
     with transaction.atomic(using=using):
         if not has_unique_name:  # first of all: MariaDB deadlocks where a failed INSERT comes first
             _supersede_deletion(upload)

@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from cf_images import conf
-from cf_images.background import timing
+from cf_images.background import page_rows, timing
 from cf_images.background.destinations import Destination, destinations
 from cf_images.background.rows import uploads
 from cf_images.models import Upload
@@ -104,6 +104,7 @@ def _candidates() -> dict[str, tuple[datetime, list[int]]]:
 
 def claim(pk: int) -> Claim | None:
     """Claim the row; ``None`` if another worker was faster, it is not due, or it is gone."""
+    page_rows.clear()  # of a request that works itself, as with huey in immediate mode
     now, lease = timezone.now(), secrets.token_hex(16)
     taken = (
         uploads()

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO
 
-from django.db import router
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import Error, router, transaction
 from django.db.models import QuerySet
 
-from cf_images.background import chunks
+from cf_images.background import chunks, page_rows
+from cf_images.exceptions import ImageNotFoundError
 from cf_images.models import UNCONFIRMED, CircuitBreaker, State, Upload
 
 FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +32,17 @@ _queries: deque[float] = deque(maxlen=_MAX_QUERIES)
 def database() -> str:
     """Return the alias in ``DATABASES``; only transactions of this database roll an image back."""
     return router.db_for_write(Upload)
+
+
+@contextmanager
+def savepoint() -> Iterator[None]:
+    """Keep the caller's transaction usable when a query fails: PostgreSQL would refuse all that follow."""
+    using = database()
+    if transaction.get_connection(using).in_atomic_block:
+        with transaction.atomic(using=using):
+            yield
+    else:
+        yield
 
 
 def uploads() -> QuerySet[Upload]:
@@ -74,6 +89,13 @@ def deleting_names(alias: str) -> set[str]:
     return set(uploads().filter(storage=alias, state=State.DELETING).values_list("name", flat=True))
 
 
+def pending_row(name: str) -> Upload | None:
+    """Return the row of an image that Cloudflare has not confirmed, by one query, or none in a page that has
+    asked before; raise ``ImageNotFoundError`` for a deleted one.
+    """
+    return page_rows.kept(name) or _pending(uploads().filter(name=name).first())
+
+
 def pending_size(name: str) -> int | None:
     """Return the bytes of a pending image, 0 for one that is yet to be fetched; ``None`` for any other."""
     upload = find(name)
@@ -83,15 +105,25 @@ def pending_size(name: str) -> int | None:
 def open_pending(name: str) -> IO[bytes] | None:
     """Return the bytes of a pending image as a file at its start; ``None`` where there are none.
 
-    The file is empty for an image that is yet to be fetched, so that loading its model never fails.
+    One query for up to 512 KB, and one more for each further chunk. The file is empty for an image that is
+    yet to be fetched, so that loading its model never fails. Raise ``ImageNotFoundError`` for a deleted one.
     """
-    upload = find(name)
+    upload = _pending(chunks.with_first(uploads().filter(name=name)).first())
     if upload is None:
         return None
     try:
         return chunks.copy(upload, using=database())
     except chunks.BytesGoneError:
         return None  # stored in this moment
+
+
+def _pending(upload: Upload | None) -> Upload | None:
+    if upload is None or upload.state == State.STORED:
+        return None
+    if upload.state == State.DELETING:
+        raise ImageNotFoundError(f"{upload.name} has been deleted.")
+    page_rows.keep(upload)
+    return upload
 
 
 def remote_id(name: str) -> str | None:
@@ -108,14 +140,25 @@ def remote_id(name: str) -> str | None:
 
 
 def known_remote_id(name: str) -> str | None:
-    """Return the same for a page: known, or found by one of few queries a second; else ``None``."""
+    """Return the same for a page: known, or found by one of few queries a second; else ``None``.
+
+    ``None``, and nothing is remembered, also where the query fails and in async code, which cannot query.
+    """
     if (known := _remote_ids.get(name)) is not None:
         return known
     now = time.monotonic()
     if len(_queries) == _MAX_QUERIES and now - _queries[0] < 1:
         return None
+    try:
+        with savepoint():
+            found = remote_id(name)
+    except SynchronousOnlyOperation:
+        return None
+    except Error:
+        _queries.extend([time.monotonic()] * _MAX_QUERIES)  # no other for a second
+        return None
     _queries.append(now)
-    return remote_id(name)
+    return found
 
 
 def remember_remote_id(name: str, image_id: str) -> None:

@@ -235,10 +235,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return None
         from cf_images import background
 
-        name = self._resolve(name)
-        if background.is_deleting(name):
-            raise ImageNotFoundError(f"{name} has been deleted.")
-        return background.find(name)
+        return background.pending_row(self._resolve(name))
 
     # Storing
 
@@ -393,11 +390,10 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         return (found | background.pending_names(alias)) - background.deleting_names(alias)
 
     def _original(self, name: Name) -> IO[bytes]:
-        if self._row(name):
+        if self.options.background:
             from cf_images import background
 
-            pending = background.open_pending(self._resolve(name))
-            if pending is not None:
+            if (pending := background.open_pending(self._resolve(name))) is not None:
                 return pending
         from cf_images.client.seekable import seekable  # httpx, only for a request
 

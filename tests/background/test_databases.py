@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from cf_images.accounts import find_account
 from cf_images.background import (
+    chunks,
     delete,
     heartbeat,
     is_pending,
@@ -416,6 +417,18 @@ def test_heartbeat_in_a_transaction_that_rolls_back_does_not_change_its_error(
     with pytest.raises(IntegrityError):
         transaction_of_the_site()
     assert rows.uploads().count() == 1
+
+
+def test_pending_image_is_read_by_one_query_with_its_bytes(database: Any) -> None:
+    small, large = picture(), picture(size=(1300, 1100), seed=3)
+    for body, queries in ((small, 1), (large, -(-len(large) // chunks.CHUNK_BYTES))):
+        name = upload_from_file(io.BytesIO(body), filename="a.png")
+        with CaptureQueriesContext(database) as captured:
+            file = rows.open_pending(name)
+        assert file is not None
+        with file:
+            assert file.read() == body
+        assert len(captured) == queries
 
 
 # Long transactions

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 Accept = Callable[..., Upload]
 IMAGES = 50
-FEW = 2 + 2 + 5  # the pending names (here in a savepoint), and a few IDs
+FEW = 2 + 2 + 5 * 3  # the pending names and a few IDs, here in savepoints
 
 
 @pytest.fixture
