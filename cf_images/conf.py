@@ -147,10 +147,13 @@ def generation() -> int:
 
 
 def clear_cache(**_: Any) -> None:
-    """Read all settings and environment variables anew at their next use."""
-    global _generation
+    """Read all settings and environment variables anew at their next use.
+
+    A new dictionary: a thread that is reading at this moment keeps what it finds in the old one.
+    """
+    global _generation, _cache
     _generation += 1
-    _cache.clear()
+    _cache = {}
 
 
 setting_changed.connect(clear_cache, dispatch_uid="cf_images.conf")
@@ -161,16 +164,11 @@ def cached(read: Callable[[], T]) -> Callable[[], T]:
 
     @wraps(read)
     def kept() -> T:
+        cache = _cache
         try:
-            value: T = _cache[kept]
+            value: T = cache[kept]
         except KeyError:
-            pass
-        else:
-            return value
-        before = _generation
-        value = read()
-        if before == _generation:  # else another thread changed the settings meanwhile
-            _cache[kept] = value
+            value = cache[kept] = read()
         return value
 
     return kept
@@ -275,8 +273,9 @@ def public_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def setting(name: str) -> Any:
     """Return one of the package's own settings, from ``CF_IMAGES``."""
+    cache = _cache
     try:
-        return _cache[name]
+        return cache[name]
     except KeyError:
         pass
     declared = PACKAGE_OPTIONS[name]
@@ -288,7 +287,7 @@ def setting(name: str) -> Any:
         value = declared.default
     elif problem := _problem(value, declared, f'CF_IMAGES["{name}"]'):
         raise ImproperlyConfigured(problem)
-    _cache[name] = value
+    cache[name] = value
     return value
 
 

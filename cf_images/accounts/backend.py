@@ -26,7 +26,10 @@ class AccountStorage(Storage):
         """The account with the settings as they are now."""
         account = self._account
         if account is None or account.generation != conf.generation():
-            account = self._account = Account(self.given_options, alias=self._find_alias())
+            generation = conf.generation()  # first: another thread may change the settings meanwhile
+            account = Account(self.given_options, alias=self._find_alias())
+            account.generation = generation
+            self._account = account
         return account
 
     @property

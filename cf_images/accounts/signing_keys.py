@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,11 @@ class _AccountKeys:
         try:
             threading.Thread(target=self._refresh, args=[fetch], daemon=True).start()
         except RuntimeError as error:  # the system has no more threads
-            self.fetching.release()
+            self._release()
             logger.warning("The signing keys cannot be fetched again: %s", error)
+        except BaseException:  # interrupted, perhaps after the thread has started
+            self._release()
+            raise
 
     def _refresh(self, fetch: Fetch) -> None:
         try:
@@ -114,6 +118,10 @@ class _AccountKeys:
         except Exception as error:  # noqa: BLE001  # no caller sees this thread; known keys stay in use
             logger.warning("The signing keys cannot be fetched again: %s", error)
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        with suppress(RuntimeError):  # released before
             self.fetching.release()
 
 

@@ -20,7 +20,7 @@ arrive.
 from cf_images.background import heartbeat, queue_state
 from cf_images.background.enqueue import delete, enqueue_file, enqueue_url, upload_from_file, upload_from_url
 from cf_images.background.maintenance import prune, resume, retry
-from cf_images.background.pending import is_assumed_pending, is_pending
+from cf_images.background.pending import is_assumed_pending, is_pending, refresh_names
 from cf_images.background.queue_notifier import is_inline, notify
 from cf_images.background.reporting import PausedAccount, Status, status
 from cf_images.background.rows import (
@@ -59,6 +59,7 @@ __all__ = [
     "pending_size",
     "process",
     "prune",
+    "refresh_names",
     "remote_id",
     "resume",
     "retry",

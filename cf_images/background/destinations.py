@@ -85,13 +85,14 @@ def _adopt_rows(*, again: bool = False) -> None:
     change of settings, and in each sweep, since the process that lacks the ID may be another one.
     """
     global _adopted
-    if _adopted == conf.generation() and not again:
+    generation = conf.generation()
+    if _adopted == generation and not again:
         return
     for destination in _usable()[0]:
         for account in destination.accounts.values():
             if account.key != account.key_without_id:
                 unfinished().filter(account=account.key_without_id).update(account=account.key)
-    _adopted = conf.generation()
+    _adopted = generation
 
 
 def unprocessable() -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ from cf_images.accounts import Account, AccountStorage, find_account
 from cf_images.background import chunks, page_rows, timing
 from cf_images.background.destinations import LOCAL
 from cf_images.background.fetch import validate_source_url
-from cf_images.background.pending import remember
+from cf_images.background.pending import assume_pending, remember
 from cf_images.background.queue_notifier import notify
 from cf_images.background.rows import database, uploads
 from cf_images.exceptions import ImageExistsError, InvalidNameError
@@ -105,6 +105,7 @@ def delete(name: str, alias: str) -> None:
     A worker that is uploading it keeps its lease; the deletion at Cloudflare follows when that is over.
     """
     using = database()
+    assume_pending(name)  # the view gives the image again if the transaction is rolled back
     page_rows.forget(name)
     with transaction.atomic(using=using):
         row, _ = uploads().get_or_create(

@@ -315,5 +315,10 @@ def _write(path: Path, body: bytes) -> None:
     """Write the whole file or nothing: two browsers may request the same variant at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        file.write(body)
-    os.replace(file.name, path)
+        try:
+            file.write(body)
+            file.flush()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise

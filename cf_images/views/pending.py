@@ -27,7 +27,7 @@ from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import quote_etag
 from django.views.decorators.http import require_safe
 
-from cf_images import conf, rendering
+from cf_images import background, conf, rendering
 from cf_images.background import chunks
 from cf_images.background.renditions import (
     claim_rendition,
@@ -61,6 +61,7 @@ def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponse
     """Serve ``variant`` of a pending image, else redirect to it; private ones need this site's signature."""
     variant = _clean(variant)
     upload = _row(name)
+    background.refresh_names()  # for pages of async code, which know only what others have read
     private = names.is_private(name) or (upload is not None and upload.require_signed_urls)
     expires_at = _expiry(request, variant, name)
     if private and expires_at is None and not conf.is_never_signed(variant):

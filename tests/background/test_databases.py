@@ -149,7 +149,7 @@ def find_and_claim() -> None:
 
 
 def read_pending_names() -> None:
-    pending._PendingNames()._read()
+    pending._read()
 
 
 def look_up_an_image() -> None:

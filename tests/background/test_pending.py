@@ -152,7 +152,7 @@ def test_long_backlog_is_read_in_part_and_younger_names_are_assumed_to_be_pendin
     selects = [query["sql"] for query in queries.captured_queries[before:] if "SELECT" in query["sql"]]
     limits = sorted(int(sql.rpartition("LIMIT ")[2]) for sql in selects)
     assert limits == [1, pending.MAX_NAMES + 1, pending.MAX_NAMES + 1], "the time of one row"
-    assert len(pending._pending._names) <= 2 * (pending.MAX_NAMES + 1)
+    assert len(pending._pending._found.names) <= 2 * (pending.MAX_NAMES + 1)
 
 
 def test_row_that_is_deleted_while_the_backlog_is_read_says_nothing(

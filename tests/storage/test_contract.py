@@ -1,4 +1,8 @@
-"""What every Django storage does: Django's own two pass, and this package's in each of its states."""
+"""What every Django storage does: Django's own two pass, and this package's in each of its states.
+
+All of it twice: called directly, and from async code, with ``url()`` on the event loop, as a template has it,
+and everything else through ``sync_to_async``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile, File
 from django.core.files.images import get_image_dimensions
@@ -29,8 +34,31 @@ DEAD_URL = "http://127.0.0.1:9"  # the port "discard", where nothing listens
 PHASES = ["direct", "pending", "stored", "down"]
 
 
+class UnderAsyncio:
+    """A storage as async code calls it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._storage, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            called = found if name == "url" else sync_to_async(found)
+            result = called(*arguments, **options)
+            return result if name == "url" else await result
+
+        return async_to_sync(call) if callable(found) else found
+
+
+@pytest.fixture(params=["called directly", "under asyncio"])
+def storage(request: pytest.FixtureRequest, each_storage: Storage) -> Any:
+    """Each storage, called in both ways."""
+    return UnderAsyncio(each_storage) if request.param == "under asyncio" else each_storage
+
+
 @pytest.fixture(params=["filesystem", "memory", *PHASES, *(f"private {phase}" for phase in PHASES)])
-def storage(request: pytest.FixtureRequest, tmp_path: Any, settings: Any, monkeypatch: Any) -> Storage:
+def each_storage(request: pytest.FixtureRequest, tmp_path: Any, settings: Any, monkeypatch: Any) -> Storage:
     """The storage under test: Django's, and this package's with direct and with background uploads.
 
     In the background an image is pending, stored, or pending while Cloudflare does not respond. All of these
@@ -234,6 +262,10 @@ def test_url_contains_the_image(storage: Storage, name: str) -> None:
     image_id = getattr(storage, "image_id", str)(name)  # of a private image it is not the name
     url = storage.url(name)
     assert image_id in url or name in url
+
+
+def test_url_is_the_same_for_everyone(storage: Storage, each_storage: Storage, name: str) -> None:
+    assert storage.url(name) == each_storage.url(name)
 
 
 def test_listdir_tells_folders_from_files(storage: Storage, name: str) -> None:
