@@ -132,7 +132,7 @@ def serve(place: str, folder: Path, *, once: bool) -> int:
     """Start all processes, then stay or try them out, and stop them in any case."""
     site = f"http://{HOST}:{free_port(0 if once else SITE_PORT)}"
     emulator = f"http://{HOST}:{free_port(0 if once else EMULATOR_PORT)}" if place == EMULATOR else ""
-    processes = Processes(folder, example_environment(folder, emulator))
+    processes = Processes(folder, example_environment(folder, emulator, site))
     try:
         start(processes, site, emulator)
         print(f"\nOpen     {site}/\nGallery  {site}/gallery/")
@@ -269,7 +269,7 @@ def run_module() -> None:
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
-def example_environment(folder: Path, emulator: str) -> "dict[str, str]":
+def example_environment(folder: Path, emulator: str, site: str = "") -> "dict[str, str]":
     """Return the environment of the processes."""
     env = environment()
     no_proxy = ",".join(filter(None, [env.get("NO_PROXY") or env.get("no_proxy"), HOST]))
@@ -277,6 +277,7 @@ def example_environment(folder: Path, emulator: str) -> "dict[str, str]":
         **env,
         "ENV_NAME": env.get("ENV_NAME") or "demo",
         "EMULATOR_URL": emulator,
+        "SITE_URL": site,
         "EXAMPLE_STATE": str(folder),
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from cf_images.delivery.signing import lifetime_problem
 from cf_images.delivery.urls import url_template_problem
@@ -85,6 +86,26 @@ def _site_problem(site: str) -> str:
     return f"it has more than {MAX_SITE_LENGTH} characters" if len(site) > MAX_SITE_LENGTH else ""
 
 
+def _origin_problem(url: str) -> str:
+    """Return why a text is not the URL of a site without a path: a prefix of all URLs is Django's setting."""
+    if _url_problem(url):
+        return "it is not a URL such as https://www.example.com"
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.path not in ("", "/") or "?" in url or "#" in url:
+        return "give scheme and host alone, such as https://www.example.com (FORCE_SCRIPT_NAME adds a prefix)"
+    return ""
+
+
+def _site_url_problem(given: str | Callable[[], str]) -> str:
+    if callable(given) or "/" in given:
+        return "" if callable(given) else _origin_problem(given)
+    try:
+        found = import_string(given)
+    except ImportError as error:
+        return f"it is no URL such as https://www.example.com, and cannot be imported: {error}".rstrip(".")
+    return "" if callable(found) else f"it is a {type(found).__name__} and cannot be called"
+
+
 # What a storage takes in its OPTIONS, and CF_IMAGES in capitals.
 STORAGE_OPTIONS: Mapping[str, Option] = {
     "account_id": Option(names=("CF_ACCT_ID", "CF_ACCOUNT_ID")),
@@ -116,6 +137,7 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
     "LOCAL_ALIAS": Option(default="default"),
     "CLOUDFLARE_ALIAS": Option(default="cloudflare_images"),
     "SERVE_LOCAL_VARIANTS": Option(types=(bool,)),  # None: where DEBUG is on
+    "SITE_URL": Option(types=(str, Callable), problem=_site_url_problem),  # type: ignore[arg-type]  # an ABC
     "VALIDATE_FIELDS": Option(default=True, types=(bool,)),
     # Which URLs upload_from_url and the view accept. Cloudflare fetches them, not this site.
     "UPLOAD_URL_SCHEMES": Option(default=("https",), types=(list, tuple, set, frozenset)),
@@ -339,6 +361,26 @@ def serves_local_variants() -> bool:
 def has_urls() -> bool:
     """Return whether the project has URLs at all; one that only runs workers may have none."""
     return bool(getattr(settings, "ROOT_URLCONF", None))
+
+
+def site_url() -> str:
+    """Return the URL of this site, such as ``https://www.example.com``; ``""`` where it is not set.
+
+    A callable is asked each time, since a process may serve many sites; ``None`` and ``""`` are no URL.
+    """
+    given = setting("SITE_URL")
+    if given is None:
+        return ""
+    if not callable(given):
+        if "/" in given:
+            return str(given).rstrip("/")
+        given = import_string(given)
+    url = given() or ""
+    if url and (problem := _origin_problem(str(url))):
+        raise ImproperlyConfigured(
+            f'CF_IMAGES["SITE_URL"]() returned {_without_password(str(url))!r}: {problem}.'
+        )
+    return str(url).rstrip("/")
 
 
 # Variants

@@ -30,7 +30,7 @@ pytest.importorskip("fcntl", reason="the example needs Linux, macOS or WSL")
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "example_project"
 # Variables of a developer's environment that would send images elsewhere.
-FOREIGN = ("CF_", "ENV_NAME", "EMULATOR_URL", "EXAMPLE_", "DJANGO_SETTINGS_MODULE")
+FOREIGN = ("CF_", "ENV_NAME", "EMULATOR_URL", "SITE_URL", "EXAMPLE_", "DJANGO_SETTINGS_MODULE")
 # dev.py with the interpreter of the tests instead of .venv
 RUN = """
 import pathlib, sys

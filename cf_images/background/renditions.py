@@ -14,6 +14,7 @@ from cf_images.models import UNCONFIRMED, Rendition, Upload
 
 _CLAIM = timedelta(seconds=10)  # a rendition takes less than a second; that of a killed process is given up
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # as long as a request waits for another one of its own process
+_MAX_RENDITIONS = 100  # of an image: a template may request as many variants as it likes
 
 
 def find_rendition(upload: Upload, key: str) -> Rendition | None:
@@ -39,7 +40,7 @@ def claim_rendition(upload: Upload, key: str) -> bool:
     until = now + _CLAIM
     try:
         with transaction.atomic(using=database()):
-            if not _lock_pending(upload):
+            if not _lock_pending(upload) or not _may_keep(upload):
                 return True
             defaults = {"claimed_until": until}
             row, is_new = Rendition.objects.using(database()).get_or_create(
@@ -56,7 +57,9 @@ def keep_rendition(upload: Upload, rendition: Rendition) -> None:
     kept = {"content_type": rendition.content_type, "data": rendition.data, "claimed_until": None}
     try:
         with transaction.atomic(using=database()):
-            if _lock_pending(upload) and not _rows(upload, rendition.key).update(**kept):
+            if not _lock_pending(upload) or _rows(upload, rendition.key).update(**kept):
+                return
+            if _may_keep(upload):
                 rendition.upload = upload
                 Rendition.objects.using(database()).bulk_create([rendition], ignore_conflicts=True)
     except DatabaseError:
@@ -67,6 +70,10 @@ def _lock_pending(upload: Upload) -> bool:
     """Lock the row, so that no rendition outlives the bytes; return whether the image is pending."""
     pending = uploads().select_for_update().filter(pk=upload.pk, state__in=UNCONFIRMED)
     return pending.values_list("pk", flat=True).first() is not None
+
+
+def _may_keep(upload: Upload) -> bool:
+    return Rendition.objects.using(database()).filter(upload=upload).count() < _MAX_RENDITIONS
 
 
 def _rows(upload: Upload, key: str) -> QuerySet[Rendition]:

@@ -18,7 +18,7 @@ from cf_images import conf
 from cf_images.accounts import AccountStorage
 from cf_images.background import database, queue_notifier
 from cf_images.checks.storages import Check, Messages
-from cf_images.storage.pending_urls import VIEW
+from cf_images.storage.pending_urls import VIEW, pending_url
 
 
 def queue() -> Messages:
@@ -65,6 +65,23 @@ def view() -> Messages:
         yield checks.Warning(text, hint=hint, id="cf_images.W103")
 
 
+def site_url() -> Messages:
+    """W019: a pending image has a URL without a host, which mails, PDFs and feeds cannot use.
+
+    Not where images stay local: a developer's mails go nowhere.
+    """
+    has_view = pending_url("image.jpg", "public") is not None
+    if conf.is_local() or not has_view or conf.setting("SITE_URL") is not None:
+        return
+    if aliases := list(_background_storages()):
+        text = (
+            f"STORAGES[{aliases[0]!r}] uploads in the background. The URL of a pending image has no host, "
+            f"so that it is broken in mails, PDFs, feeds and og:image."
+        )
+        hint = 'Set CF_IMAGES["SITE_URL"], such as "https://www.example.com" or a callable that returns it.'
+        yield checks.Warning(text, hint=hint, id="cf_images.W019")
+
+
 def databases() -> Messages:
     """W104: an image is accepted in another transaction than the row of its model."""
     for model in apps.get_models():
@@ -94,7 +111,7 @@ def sqlite() -> Messages:
     yield checks.Info(text, hint=hint, id="cf_images.I105")
 
 
-CHECKS: tuple[Check, ...] = (queue, immediate, view, databases, sqlite)
+CHECKS: tuple[Check, ...] = (queue, immediate, view, site_url, databases, sqlite)
 
 
 def _background_storages() -> Iterator[str]:

@@ -14,7 +14,7 @@ from cf_images.variants.options import OPTIONS as VARIANT_OPTIONS
 from cf_images.variants.values import abbreviate
 
 # What the tag itself understands; of these only alt and sizes are attributes, too.
-OWN = ("alt", "widths", "sizes", "dpr", "placeholder", "source_width", "source_height")
+OWN = ("alt", "widths", "sizes", "dpr", "placeholder", "source_width", "source_height", "final")
 # Of <img> in the HTML standard and of all elements, without what the tag computes and what runs scripts.
 ATTRIBUTES = (
     *("class", "id", "style", "title", "loading", "decoding", "fetchpriority", "crossorigin"),

@@ -88,7 +88,9 @@ class ImagePlan:
         if sizes and widths is None and self._names is None:
             raise TypeError("sizes needs widths or several variants, from which a browser chooses by it")
 
-    def picture(self, image: Any, source_width: Any = None, source_height: Any = None) -> Picture | None:
+    def picture(
+        self, image: Any, source_width: Any = None, source_height: Any = None, *, final: bool = False
+    ) -> Picture | None:
         """Return the image with its URLs; ``None`` for an empty field, whose tag is checked all the same."""
         source = source_size(image, source_width, source_height)
         needs_default = self._variant is None and not self._options
@@ -97,22 +99,22 @@ class ImagePlan:
             return None
         if not layout.variant:
             return Picture(_plain(image), layout.full_size)
-        src = _plain(clean_variant_url(image, layout.variant))
+        src = _plain(clean_variant_url(image, layout.variant, final=final))
         if is_svg(image):
             return Picture(src, _NONE)
         urls = [
             src
             if candidate.variant.name == layout.variant
-            else clean_variant_url(image, candidate.variant.name)
+            else clean_variant_url(image, candidate.variant.name, final=final)
             for candidate in layout.candidates
         ]
-        if not _has_variants(image, layout, src, urls):
+        if not _has_variants(image, layout, src, urls, final=final):
             return Picture(src, layout.full_size)
         return Picture(
             src,
             layout.attributes,
             ", ".join([candidate.at(url) for candidate, url in zip(layout.candidates, urls, strict=True)]),
-            _background(image, layout.placeholder) if layout.placeholder else "",
+            _background(image, layout.placeholder, final=final) if layout.placeholder else "",
         )
 
     def _layout(self, default: str, source: Size | None) -> Layout:
@@ -179,14 +181,15 @@ def _kept_plan(
     return ImagePlan(variant[0], {name: values.pop(name) for name in options}, **values)
 
 
-def _has_variants(image: Any, layout: Layout, src: str, urls: list[str]) -> bool:
+def _has_variants(image: Any, layout: Layout, src: str, urls: list[str], *, final: bool) -> bool:
     """Return whether another variant of the image has another URL, where that makes a difference."""
     for candidate, url in zip(layout.candidates, urls, strict=True):
         if candidate.variant.name != layout.variant:
             return url != src
     if not layout.candidates and not layout.placeholder and layout.attributes.html == layout.full_size.html:
         return True
-    return clean_variant_url(image, "public" if layout.variant != "public" else "another") != src
+    another = "public" if layout.variant != "public" else "another"
+    return clean_variant_url(image, another, final=final) != src
 
 
 def _size_attributes(size: Size | None, sizes: str | None) -> StaticAttributes:
@@ -202,8 +205,8 @@ def _size_on_page(size: Size, sizes: str | None) -> Size:
     return width, max(1, round(width * size[1] / size[0]))
 
 
-def _background(image: Any, variant: str) -> str:
-    return f"background:{css_url(clean_variant_url(image, variant))} center/cover no-repeat"
+def _background(image: Any, variant: str, *, final: bool) -> str:
+    return f"background:{css_url(clean_variant_url(image, variant, final=final))} center/cover no-repeat"
 
 
 def _plain(url: Any) -> str:

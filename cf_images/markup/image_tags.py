@@ -43,21 +43,22 @@ def image_attributes(
     placeholder: bool | str | None = None,
     source_width: int | None = None,
     source_height: int | None = None,
+    final: bool = False,
     **others: Any,
 ) -> dict[str, str]:
     """Return the attributes of an ``<img>``, not escaped; none for an empty field. ``alt`` is required.
 
     ``image`` is a field file or a URL; ``variant`` a name, a ``FlexibleVariant``, or several names to choose
     from. ``others`` are attributes (``class_``, ``data_id``) and the options of a flexible variant (``w``,
-    ``fit``). Sides are in pixels. ``TypeError`` is about keywords, ``ValueError`` (as ``InvalidVariantError``
-    is) about a value.
+    ``fit``). Sides are in pixels. With ``final``, a pending image has the URLs that it will have once it is
+    stored. ``TypeError`` is about keywords, ``ValueError`` (as ``InvalidVariantError`` is) about a value.
     """
     _check_given({"alt": alt, "widths": widths, "dpr": dpr}, others)
     values = {**DEFAULTS, **others, "alt": alt}
     names = attribute_keywords(others)
     texts = {name: attribute_text(name, values[keyword]) for name, keyword in names.items()}
     plan = plan_for(variant, _options(others), widths=widths, sizes=sizes, dpr=dpr, placeholder=placeholder)
-    picture = plan.picture(image, source_width, source_height)
+    picture = plan.picture(image, source_width, source_height, final=final)
     if picture is None or not is_displayable(picture.src):
         return {}
     texts["style"] = _style(picture, texts.pop("style", None))
@@ -73,6 +74,7 @@ def srcset(
     dpr: Any = None,
     source_width: int | None = None,
     source_height: int | None = None,
+    final: bool = False,
     **options: Any,
 ) -> str:
     """Return only the ``srcset``, e.g. for ``<source>``; ``""`` if there is nothing to choose from."""
@@ -80,7 +82,7 @@ def srcset(
     if options.keys() - OPTIONS:
         raise TypeError(f"srcset() takes options of a flexible variant, not {', '.join(options)}")
     plan = plan_for(variant, options, widths=widths, dpr=dpr)
-    picture = plan.picture(image, source_width, source_height)
+    picture = plan.picture(image, source_width, source_height, final=final)
     return picture.srcset if picture else ""
 
 
@@ -113,7 +115,9 @@ class PreparedTag:
             plan = self._plan_for(given)
         attributes = self._attributes_html(given)
         style = attribute_text("style", given[self._style_keyword]) if self._style_keyword else None
-        picture = plan.picture(image, given.get("source_width"), given.get("source_height"))
+        picture = plan.picture(
+            image, given.get("source_width"), given.get("source_height"), final=bool(given.get("final"))
+        )
         if picture is None or not is_displayable(picture.src):
             return _NOTHING
         urls = f' src="{escaped(picture.src)}"'

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from django.core.files.storage import storages
 from django.urls import Resolver404, get_script_prefix, resolve, reverse
@@ -12,31 +13,34 @@ from django.urls import Resolver404, get_script_prefix, resolve, reverse
 from cf_images import conf
 from cf_images.accounts import Account, usable_accounts
 from cf_images.delivery import signing, urls
-from cf_images.storage import LocalImagesStorage, pending_urls
+from cf_images.images import names
+from cf_images.storage import ImageStorage, LocalImagesStorage, pending_urls
 from cf_images.variants import FlexibleVariant, grammar
 
 # Views of this package whose URL ends in <variant>/<path:name>.
 _VIEWS = ("local_variant", "pending")
 
 
-def variant_url(image: Any, variant: str | FlexibleVariant) -> str:
+def variant_url(image: Any, variant: str | FlexibleVariant, *, final: bool = False) -> str:
     """Return the URL of ``variant`` of a field file, or of the URL of one; ``""`` for an empty field.
 
     A storage without variants gives its plain URL. A foreign URL comes back unchanged, and so does one with a
     foreign signature: otherwise a string from a visitor would become a permission. ``InvalidVariantError``
-    for what cannot be a variant.
+    for what cannot be a variant. With ``final``, the URL that a pending image will have at Cloudflare.
     """
     if not image:
         return ""
     # checked here: a storage without variants would let a mistake pass until production
-    return clean_variant_url(image, conf.clean_variant(variant))
+    return clean_variant_url(image, conf.clean_variant(variant), final=final)
 
 
-def clean_variant_url(image: Any, variant: str) -> str:
+def clean_variant_url(image: Any, variant: str, *, final: bool = False) -> str:
     """Return ``variant_url`` of an image that is there and a variant that is checked."""
     storage = getattr(image, "storage", None)
     if storage is None:
-        return _replaced(str(image), variant)
+        return _replaced(str(image), variant, final=final)
+    if final and isinstance(storage, ImageStorage):
+        return storage.url(image.name, variant=variant, final=True)
     if hasattr(storage, "url_variant"):
         return str(storage.url_variant(image.name, variant))
     return str(image.url)
@@ -47,14 +51,14 @@ def replace_variant(url: str, variant: str | FlexibleVariant) -> str:
     return _replaced(url, conf.clean_variant(variant))
 
 
-def _replaced(url: str, variant: str) -> str:
+def _replaced(url: str, variant: str, *, final: bool = False) -> str:
     if not url.isprintable():
         return url  # not a URL: it would be read without its line breaks, or could not be written again
     if parsed := urls.parse_url(url, conf.delivery_urls()):
         if parsed.is_signed:
             return _signed_again(parsed, variant) or url
         return str(replace(parsed, variant=variant))
-    return _view_url(url, variant) or _local_url(url, variant) or url
+    return _view_url(url, variant, final=final) or _local_url(url, variant) or url
 
 
 def _signed_again(url: urls.DeliveryURL, variant: str) -> str | None:
@@ -81,8 +85,9 @@ def _with_signature(url: urls.DeliveryURL, account: Account) -> str:
     return str(signing.sign(url, account.known_signing_keys()[-1], expires_at=expires_at))
 
 
-def _view_url(url: str, variant: str) -> str | None:
+def _view_url(url: str, variant: str, *, final: bool) -> str | None:
     """Return the variant of an image that one of this package's views serves."""
+    site, url = _site_and_path(url)
     if not url.startswith("/") or url.startswith("//") or not conf.has_urls():
         return None
     parts = urlsplit(url)
@@ -96,10 +101,37 @@ def _view_url(url: str, variant: str) -> str | None:
     name, query = match.kwargs["name"], dict(parse_qsl(parts.query))
     if match.url_name == "pending" and pending_urls.is_signed(query):
         expires_at = pending_urls.signed_until(name, match.kwargs["variant"], query)
-        return url if expires_at is None else _pending_url(name, variant, expires_at)
+        return site + (url if expires_at is None else _pending_url(name, variant, expires_at) or url)
+    if final and match.url_name == "pending" and (found := _final_url(name, variant)):
+        return found
     # What else the route captured stays, such as the tenant of "<slug:tenant>/images/".
     path = reverse(match.view_name, kwargs={**match.kwargs, "variant": variant})
-    return parts._replace(path=path).geturl()
+    is_open = match.url_name == "local_variant" and conf.project_setting("DEBUG")
+    requested = {} if is_open else pending_urls.requested_query(name, variant)
+    return site + parts._replace(path=path, query=_query(parts.query, requested)).geturl()
+
+
+def _query(query: str, requested: Mapping[str, str]) -> str:
+    """Return a query with the signature of the new variant in place of the old one's."""
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    others = pending_urls.without_request(given)
+    return query if others == given and not requested else urlencode({**others, **requested})
+
+
+def _site_and_path(url: str) -> tuple[str, str]:
+    """Split an absolute URL of this site behind its host; any other URL is all path."""
+    if url.startswith("/"):
+        return "", url
+    site = pending_urls.site_url()
+    return (site, url.removeprefix(site)) if site and url.startswith(f"{site}/") else ("", url)
+
+
+def _final_url(name: str, variant: str) -> str | None:
+    """Return the delivery URL of an image of the project's storage; a URL does not tell any other."""
+    storage = storages[conf.selected_alias()]
+    if names.is_private(name) or not isinstance(storage, ImageStorage):
+        return None
+    return storage.url(name, variant=variant, final=True)
 
 
 def _pending_url(name: str, variant: str, expires_at: int) -> str | None:

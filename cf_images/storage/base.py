@@ -44,8 +44,12 @@ class ImageStorage(Storage):
         variant: str | FlexibleVariant | None = None,
         *,
         expire: Lifetime | None = None,
+        final: bool = False,
     ) -> str:
-        """Return the URL of ``variant`` of the image; ``expire`` is the lifetime of a signed one."""
+        """Return the URL of ``variant`` of the image; ``expire`` is the lifetime of a signed one.
+
+        With ``final``, of a pending image, too, the URL that it will have once it is stored.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define url().")
 
     def url_variant(self, name: str, variant: str | FlexibleVariant) -> str:

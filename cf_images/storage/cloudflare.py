@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.fields.files import FieldFile
@@ -18,11 +18,10 @@ from cf_images.delivery.signing import Lifetime
 from cf_images.exceptions import CloudflareUnavailableError, ImageExistsError, ImageNotFoundError
 from cf_images.images import metadata, names
 from cf_images.images.reading import from_start
-from cf_images.storage import file_names, legacy_names, renamed
+from cf_images.storage import file_names, legacy_names, pending_urls, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
 from cf_images.storage.files import CloudflareImagesFile
-from cf_images.storage.pending_urls import pending_url
 from cf_images.storage.selection import named
 from cf_images.variants import FlexibleVariant, grammar
 
@@ -112,14 +111,6 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return name
         return self._id_in_row(name) or names.image_id(name)
 
-    def _id_for_url(self, name: str, private_id: str) -> str | None:
-        """Return the ID of a private image, ``None`` where a page has queried for enough of them."""
-        if not names.has_id_in_row(name):
-            return private_id
-        from cf_images import background
-
-        return background.known_remote_id(name)
-
     def _resolve(self, name: Name) -> str:
         given = file_names.text(name)
         if names.is_url(given):
@@ -148,12 +139,14 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         variant: str | FlexibleVariant | None = None,
         *,
         expire: Lifetime | None = None,
+        final: bool = False,
     ) -> str:
         """Return the URL at which browsers get the image, by default as the option ``variant``.
 
         The URL of a private image is signed and valid for at least ``expire``: see ``signing.expiry``. A
-        pending image has the URL of this package's own view. Never makes a request, but for signing keys that
-        the settings do not have.
+        pending image has the URL of this package's own view, absolute where ``CF_IMAGES["SITE_URL"]`` is set;
+        with ``final`` Cloudflare's, which works once it is stored. Never makes a request, but for signing
+        keys that the settings do not have.
         """
         if not name:
             return self._base_url(variant)
@@ -169,21 +162,15 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         private_id = names.private_id(name) if "~" in name else None
         if private_id or options.require_signed_urls:
             expires_at = self._expiry(found, expire)
-        if options.background and (pending := self._pending_url(name, found.name, expires_at)):
+        if options.background and not final and (pending := self._pending_url(name, found.name, expires_at)):
             return pending
-        try:
-            image_id = self._id_for_url(name, private_id) if private_id else name
-            if image_id is None and (pending := pending_url(name, found.name, expires_at=expires_at)):
+        image_id = private_id or name
+        if private_id and names.has_id_in_row(name):
+            known = self._known_id(name)
+            if known is None and not final and (pending := self._view_url(name, found.name, expires_at)):
                 return pending
-            image_id = image_id or self.image_id(name)
-            return (
-                found.url(image_id) if expires_at is None else account.signed_url(found, image_id, expires_at)
-            )
-        except SynchronousOnlyOperation:  # only the database has the ID, and the view may query it
-            pending = pending_url(name, found.name, expires_at=expires_at)
-            if pending is None or not options.background:
-                raise
-            return pending
+            image_id = known or self._stored_id(name, final=final)
+        return found.url(image_id) if expires_at is None else account.signed_url(found, image_id, expires_at)
 
     def _base_url(self, variant: str | FlexibleVariant | None) -> str:
         """Return what the URLs of all images begin with, as Django's storages do for no name."""
@@ -213,9 +200,29 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
     def _pending_url(self, name: str, variant: str, expires_at: int | None) -> str | None:
         from cf_images import background  # its models, which a project without the app does not have
 
-        if not background.is_pending(name):
-            return None
-        return pending_url(name, variant, expires_at=expires_at)
+        return self._view_url(name, variant, expires_at) if background.is_pending(name) else None
+
+    def _view_url(self, name: str, variant: str, expires_at: int | None) -> str | None:
+        """Return the URL of the view, which knows every image; ``None`` where it is not mounted."""
+        path = pending_urls.pending_url(name, variant, expires_at=expires_at)
+        return path and pending_urls.site_url() + path
+
+    def _known_id(self, name: str) -> str | None:
+        from cf_images import background
+
+        return background.known_remote_id(name)
+
+    def _stored_id(self, name: str, *, final: bool) -> str:
+        """Return the ID that only the row has; raise an error where it has none and there is no view."""
+        if found := self._id_in_row(name):
+            return found
+        text = f"{name} is private and not stored: Cloudflare has not chosen its ID yet."
+        if final:
+            raise ImageNotFoundError(f"{text} url() without final is the URL of this package's view of it.")
+        raise ImproperlyConfigured(
+            f"{text} The view of pending images is not mounted: set ROOT_URLCONF, and add "
+            f'path("cf-images/", include("cf_images.urls")) to its urlpatterns.'
+        )
 
     # Background uploads
 

@@ -33,7 +33,7 @@ from cf_images.images.reading import from_start
 from cf_images.storage import file_names, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
-from cf_images.storage.pending_urls import pending_url
+from cf_images.storage.pending_urls import pending_url, requested_query, with_query
 from cf_images.variants import FlexibleVariant, Transform, grammar
 
 # Inside of the media folder, so that it lives and moves with the images; not listed with them.
@@ -121,15 +121,17 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         variant: str | FlexibleVariant | None = None,
         *,
         expire: Lifetime | None = None,  # noqa: ARG002  # local files are not private
+        final: bool = False,
     ) -> str:
         """Return the URL of the original, or of ``variant``; of an image that is yet to be fetched, the
-        pending view's.
+        pending view's, unless ``final``.
 
         Local files are not private: ``expire`` is ignored.
         """
         name = None if name is None else file_names.text(name)
         renamed.asked_for(name or "")
-        return self._pending_url(name or "", variant) or self._variant_url(name, variant)
+        pending = None if final else self._pending_url(name or "", variant)
+        return pending or self._variant_url(name, variant)
 
     def final_url(self, name: str, variant: str, *, expires_at: int | None = None) -> str:  # noqa: ARG002
         """Return the URL of ``variant`` once the image is here."""
@@ -262,10 +264,14 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         cleaned = conf.clean_variant(variant)
         if not conf.serves_local_variants():
             return original
+        name = name.replace("\\", "/")
         try:
-            return reverse("cf_images:local_variant", args=[cleaned, name.replace("\\", "/")])
+            path = reverse("cf_images:local_variant", args=[cleaned, name])
         except NoReverseMatch:
             return original
+        # Where DEBUG is on, the view renders what anyone asks for.
+        is_open = conf.project_setting("DEBUG")
+        return path if is_open else with_query(path, requested_query(name, cleaned))
 
     def _delete_renditions(self, name: str) -> None:
         shutil.rmtree(self._cache_of(name), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""``{% load cf_images %}``: the ``variant`` filter and the ``cf_image`` tag."""
+"""``{% load cf_images %}``: the filters ``variant`` and ``final_variant``, and the tag ``cf_image``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ register = template.Library()
 def variant(image: Any, name: str) -> str:
     """``{{ profile.image|variant:'avatar' }}`` or ``{{ url|variant:'w=200' }}``."""
     return markup.variant_url(image, name)
+
+
+@register.filter
+def final_variant(image: Any, name: str) -> str:
+    """``{{ photo.file|final_variant:'public' }}``: the same; of a pending image the URL at Cloudflare, where
+    it will be once it is stored. For readers outside of the site, such as ``og:image``.
+    """
+    return markup.variant_url(image, name, final=True)
 
 
 @register.simple_tag

@@ -27,6 +27,7 @@ from cf_images import conf, rendering
 from cf_images.exceptions import ImageNotFoundError, InvalidVariantError, RenderingError
 from cf_images.storage import LocalImagesStorage
 from cf_images.storage.local import LocalRendition
+from cf_images.storage.pending_urls import is_requested
 from cf_images.variants import grammar
 from cf_images.views.render_slots import MAX_PIXELS, MAX_SECONDS, BusyError, render_once
 from cf_images.views.responses import placeholder
@@ -37,16 +38,17 @@ from cf_images.views.responses import placeholder
 def local_variant(request: HttpRequest, variant: str, name: str) -> HttpResponseBase:
     """Serve a variant of a local image; 404 unless ``DEBUG`` is on or ``SERVE_LOCAL_VARIANTS`` asks for it.
 
-    Flexible variants only where ``DEBUG`` is on: elsewhere any visitor could make the server render anything.
+    Where ``DEBUG`` is off, flexible variants only in a URL that this site has signed: else any visitor could
+    make the server render anything.
     """
     alias = conf.setting("LOCAL_ALIAS")
     is_served = conf.serves_local_variants() and alias in conf.storage_declarations()
     storage = storages[alias] if is_served else None
     if not isinstance(storage, LocalImagesStorage):
         raise Http404("Local variants are not served here.")
-    if grammar.is_flexible(variant) and not conf.project_setting("DEBUG"):
-        raise Http404("Only named variants are served here.")
     try:
+        if not _is_open(request, conf.clean_variant(variant), name):
+            raise Http404("Only named variants are served here, and flexible ones in a signed URL.")
         return _serve(request, storage, name, variant)
     except ImageNotFoundError as error:
         if storage.is_pending(name):
@@ -60,6 +62,12 @@ def local_variant(request: HttpRequest, variant: str, name: str) -> HttpResponse
         if not conf.project_setting("DEBUG"):
             return _original(storage, name)
         return HttpResponse(error.message, status=400, content_type="text/plain; charset=utf-8")
+
+
+def _is_open(request: HttpRequest, variant: str, name: str) -> bool:
+    if conf.project_setting("DEBUG") or not grammar.is_flexible(variant):
+        return True
+    return is_requested(name, variant, request.GET.dict())
 
 
 def _serve(request: HttpRequest, storage: LocalImagesStorage, name: str, variant: str) -> HttpResponseBase:

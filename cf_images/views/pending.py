@@ -1,8 +1,9 @@
 """Serve a pending image; once it is stored, redirect to Cloudflare, so that its URL never dies.
 
-Whoever knows the name of a public image may request it, so that a request costs little: a named variant is
-rendered once and kept beside the bytes, and what would take long is a placeholder until Cloudflare has the
-image. The original is served only where Cloudflare, too, would give it to everyone, by a flexible variant.
+Whoever knows the name of a public image may request it, so that a request costs little: a variant is rendered
+once and kept beside the bytes, and what would take long is a placeholder until Cloudflare has the image.
+Rendered are named variants, and flexible ones in a URL that this site has signed; for any other the original
+is served, where Cloudflare, too, would give it to everyone, by a flexible variant.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ from cf_images.exceptions import CloudflareImagesError, InvalidVariantError, Ren
 from cf_images.images import names
 from cf_images.models import UNCONFIRMED, Rendition, State, Upload
 from cf_images.storage import ImageStorage
-from cf_images.storage.pending_urls import signed_until
-from cf_images.variants import Transform
+from cf_images.storage.pending_urls import is_requested, signed_until
+from cf_images.variants import Transform, grammar
 from cf_images.views.render_slots import MAX_PIXELS, MAX_SECONDS, BusyError, render_once
 from cf_images.views.responses import placeholder
 
@@ -70,7 +71,9 @@ def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponse
         response = _redirect(name, variant, upload, expires_at=expires_at)
     else:
         try:
-            response = _serve(request, variant, upload, private=private)
+            requested = not private and is_requested(name, variant, request.GET.dict())
+            transform = _transform(variant, requested=requested)
+            response = _serve(request, transform, upload, private=private)
         except chunks.BytesGoneError:  # stored in this moment
             response = _redirect(name, variant, _row(name), expires_at=expires_at)
     if private or expires_at:
@@ -98,12 +101,13 @@ def _forbidden() -> HttpResponse:
     return HttpResponseForbidden("The URL has expired.", content_type="text/plain")
 
 
-def _serve(request: HttpRequest, variant: str, upload: Upload, *, private: bool) -> HttpResponseBase:
+def _serve(
+    request: HttpRequest, transform: Transform | None, upload: Upload, *, private: bool
+) -> HttpResponseBase:
     """Serve a rendition, the original where Cloudflare would give it to everyone, or a placeholder."""
     if upload.source_url:
         return placeholder()
-    transform = _transform(variant) if upload.content_type in _DISPLAYED else None
-    if transform is not None:
+    if transform is not None and upload.content_type in _DISPLAYED:
         return _rendition(request, upload, transform)
     if private or conf.setting("FLEXIBLE_VARIANTS") is False:
         return placeholder()
@@ -143,11 +147,13 @@ def _redirect_to(
         return HttpResponse(text, status=error.http_status, content_type="text/plain")
 
 
-def _transform(variant: str) -> Transform | None:
-    """Return the options of a named variant; ``None`` for any other, which visitors could make this site
-    render endlessly.
+def _transform(variant: str, *, requested: bool) -> Transform | None:
+    """Return the options of a named variant, and of a flexible one that this site has requested; ``None`` for
+    any other, which visitors could make this site render endlessly.
     """
     try:
+        if grammar.is_flexible(variant):
+            return Transform.parse(variant) if requested else None
         declared = conf.named_variant(variant)
     except InvalidVariantError:
         return None

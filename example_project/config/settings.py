@@ -28,6 +28,7 @@ CF_IMAGES = {
         "banner": {"width": 1280, "height": 360, "fit": "cover"},
         "postcard": {"width": 600, "height": 400, "fit": "cover"},
     },
+    "SITE_URL": os.environ.get("SITE_URL", ""),  # where this site is, for pending images in mails and PDFs
 }
 
 # Where this example keeps its data, and the emulator that it may use instead of Cloudflare ########

@@ -12,7 +12,7 @@ from django.db import connections
 from cf_images.background import queue_notifier
 from cf_images.checks import background as checks
 from tests.background import conftest as background
-from tests.background.conftest import use_background_storage
+from tests.background.conftest import ALIAS, use_background_storage
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +65,42 @@ def test_view_that_is_not_mounted(cloudflare: Any, settings: Any) -> None:
     assert ids(checks.view) == []
 
 
+def test_site_whose_pending_images_have_no_host(cloudflare: Any, settings: Any) -> None:
+    assert ids(checks.site_url) == ["W019"]
+    assert ALIAS in next(iter(checks.site_url())).msg
+    for site_url in ("https://www.example.com", lambda: ""):
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "SITE_URL": site_url}
+        assert ids(checks.site_url) == []
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "SITE_URL": ""}
+    assert ids(checks.site_url) == ["W019"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ENV_NAME": "dev"},
+        {"ROOT_URLCONF": "tests.background.no_urls"},
+        {"ROOT_URLCONF": None},
+    ],
+    ids=str,
+)
+def test_site_whose_pending_images_need_no_host(cloudflare: Any, settings: Any, change: Any) -> None:
+    ((name, value),) = change.items()
+    setattr(settings, name, value)
+    assert ids(checks.site_url) == []
+
+
+def test_site_without_background_uploads_needs_no_host(cloudflare: Any, settings: Any) -> None:
+    use_background_storage(settings, cloudflare, background=False)
+    assert ids(checks.site_url) == []
+
+
+def test_wrong_url_of_the_site_is_reported_by_check(cloudflare: Any, settings: Any) -> None:
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "SITE_URL": "no_such_module.site_url"}
+    messages = [message for message in run_checks() if message.id == "cf_images.E001"]
+    assert ["no_such_module.site_url" in message.msg for message in messages] == [True]
+
+
 def test_model_in_another_database(cloudflare: Any, settings: Any) -> None:
     settings.CF_IMAGES = {**settings.CF_IMAGES, "BACKGROUND": True}
     assert ids(checks.databases) == []
@@ -104,7 +140,9 @@ def test_manage_py_check_runs_all_of_them(cloudflare: Any, settings: Any) -> Non
     found = {message.id for message in run_checks()}
     settings.CF_IMAGES = {**settings.CF_IMAGES, "QUEUE": "huey"}
     found |= {message.id for message in run_checks()}
-    expected = {f"cf_images.{number}" for number in ("E101", "W102", "W103", "W104", "I105")}
+    settings.ROOT_URLCONF = "tests.urls"
+    found |= {message.id for message in run_checks()}
+    expected = {f"cf_images.{number}" for number in ("W019", "E101", "W102", "W103", "W104", "I105")}
     assert found >= expected
 
 

@@ -672,9 +672,11 @@ class TestServed:
         settings.CF_IMAGES = {**settings.CF_IMAGES, "BACKGROUND": True, "QUEUE": "none"}
         images = storages["cloudflare_images"]
         image = on(images, images.save("a.png", ContentFile(picture(size=(640, 480)))))
-        for address, _ in self.entries(image):
+        for address, descriptor in self.entries(image):
             assert address.startswith("/cf-images/pending/")
-            assert width_of(shown(client.get(address))) == 640, "only declared variants are rendered there"
+            assert width_of(shown(client.get(address))) == int(descriptor[:-1])
+            made_up = address.partition("?")[0]
+            assert width_of(shown(client.get(made_up))) == 640, "a visitor makes this site render nothing"
         named = image_attributes(image, "avatar", alt="")
         assert width_of(shown(client.get(named["src"]))) == int(named["width"]) == 240
 
