@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models.fields.files import FieldFile
 
 from cf_images import conf, images
 from cf_images.accounts import AccountStorage
@@ -21,7 +20,7 @@ from cf_images.images.reading import from_start
 from cf_images.storage import file_names, legacy_names, pending_urls, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
-from cf_images.storage.files import CloudflareImagesFile
+from cf_images.storage.files import CloudflareImagesFile, readable
 from cf_images.storage.selection import named
 from cf_images.variants import FlexibleVariant, grammar
 
@@ -248,7 +247,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
 
     def _save(self, name: str, content: File[Any]) -> str:
         filename = os.path.basename(content.name or name)
-        with from_start(content.file if isinstance(content, FieldFile) else content) as start:
+        with from_start(readable(content)) as start:
             file, info = (
                 images.fit_limits(start) if self.options.fit_limits else (start, images.validate(start))
             )

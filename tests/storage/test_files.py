@@ -13,6 +13,7 @@ from cf_images.client.seekable import seekable
 from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
 from cf_images.images.reading import from_start
 from cf_images.storage import CloudflareImagesFile
+from tests.pictures import picture
 
 BODY = bytes(range(256)) * 1024
 
@@ -181,3 +182,26 @@ def test_an_endless_stream_is_refused() -> None:
 
     with pytest.raises(ImageRejectedError, match="more than 100 MB"), from_start(File(Stream(Endless()))):
         pass
+
+
+class Decrypted(File):  # type: ignore[type-arg]
+    """A file of a project whose chunks are not what lies on its disk."""
+
+    def chunks(self, chunk_size: int | None = None) -> Any:
+        body = self.file.getvalue()[::-1]
+        yield from (body[start : start + 100] for start in range(0, len(body), 100))
+
+
+@pytest.mark.parametrize("size", [(64, 48), (700, 500)])
+def test_a_file_that_makes_its_chunks_itself_is_saved_as_they_are(images: Any, size: tuple[int, int]) -> None:
+    body = picture(size=size)
+    content = Decrypted(io.BytesIO(body[::-1]), name="a.png")
+    name = images.save("a.png", content)
+    with images.open(name) as file:
+        assert file.read() == body
+    assert not content.closed
+
+
+def test_chunks_that_are_no_image_are_refused(images: Any) -> None:
+    with pytest.raises(ImageRejectedError):
+        images.save("a.png", Decrypted(io.BytesIO(picture()), name="a.png"))
