@@ -19,11 +19,13 @@ from django.utils.text import smart_split, unescape_string_literal
 
 from cf_images.doctor.template_files import TemplateFile
 
-FILTER, TAG = "variant", "cf_image"
+FILTERS, TAG = ("variant", "final_variant"), "cf_image"
 
 _LITERAL = r""""[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*'"""
 # A literal matches as a whole, so that a filter inside it does not count.
-_FILTERED = re.compile(rf"{_LITERAL}|(?:\||^filter\s)\s*{FILTER}:(?P<argument>{_LITERAL}|[^\s|}}]+)")
+_FILTERED = re.compile(
+    rf"{_LITERAL}|(?:\||^filter\s)\s*(?P<filter>{'|'.join(FILTERS)}):(?P<argument>{_LITERAL}|[^\s|}}]+)"
+)
 _CONSTANT = re.compile(rf"{_LITERAL}|-?\d+(\.\d+)?|True|False|None")
 _KEYWORD = re.compile(r"(?:(\w+)=)?(.*)", re.DOTALL)
 
@@ -46,7 +48,7 @@ class Use:
 def uses_in(file: TemplateFile) -> Iterator[Use]:
     """Yield the uses in a file; raises ``OSError``, and ``UnicodeError`` for what is not text."""
     content = file.path.read_bytes()
-    if FILTER.encode() not in content and TAG.encode() not in content:
+    if FILTERS[0].encode() not in content and TAG.encode() not in content:
         return
     engine, label = file.engine, file.label
     package = import_library("cf_images.templatetags.cf_images")
@@ -61,8 +63,11 @@ def uses_in(file: TemplateFile) -> Iterator[Use]:
         if bits[:1] in (["load"], ["comment"]):
             _run(bits, parser, token)
         elif token.token_type in (TokenType.VAR, TokenType.BLOCK):
-            if parser.filters.get(FILTER) is package.filters[FILTER]:
-                yield from _filters(token.contents, place)
+            yield from _filters(
+                token.contents,
+                place,
+                ours={name for name in FILTERS if parser.filters.get(name) is package.filters[name]},
+            )
             if bits[:1] == [TAG] and parser.tags.get(TAG) is package.tags[TAG]:
                 yield _tag(bits[1:], place)
 
@@ -77,9 +82,10 @@ def _run(bits: list[str], parser: Parser, token: Token) -> None:
         pass  # a comment without an end: nothing follows
 
 
-def _filters(source: str, place: str) -> Iterator[Use]:
+def _filters(source: str, place: str, ours: set[str]) -> Iterator[Use]:
     for match in _FILTERED.finditer(source):
-        if argument := match["argument"]:
+        if match["filter"] in ours:
+            argument = match["argument"]
             variant = _constant(argument)
             yield Use(place=place, variant=variant, is_known=variant is not None)
 

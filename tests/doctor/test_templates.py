@@ -82,6 +82,7 @@ GOOD = [
     '{{ person.image|variant:"public" }}',
     "{{ person.image.url|variant:'w=200,fit=cover,h=200' }}",
     "{{ person.image|variant:'w=200,background=rgb(1,2,3)' }}",
+    "{{ person.image|final_variant:'avatar' }}",
     "{{ person.image|variant:name }}",
     "{{ person.image|variant:_('avatr') }}",
     "{# {{ person.image|variant:'avatr' }} #}",
@@ -92,6 +93,7 @@ GOOD = [
     "{{ person.image|variant_of:'avatr' }}",
     '{% cf_image person.image "avatar" alt="" %}',
     '{% cf_image person.image alt="" class="round" %}',
+    '{% cf_image person.image "avatar" alt="" final=True %}',
     '{% cf_image person.image variant="avatar" alt=person.name as img %}',
     '{% cf_image person.image "public,avatar" alt="" sizes="100vw" %}',
     '{% cf_image person.image name alt="" %}',
@@ -109,6 +111,7 @@ def test_a_valid_use_or_a_variable_is_no_problem(check: Any, source: str) -> Non
 
 UNDECLARED = [
     "{{ person.image|variant:'avatr' }}",
+    "{{ person.image|final_variant:'avatr' }}",
     '{{ person.image | variant:"avatr" }}',
     "{{ person.image|default:'x'|variant:'avatr'|safe }}",
     "{% with a=person.image|variant:'avatr' %}{% endwith %}",
