@@ -14,10 +14,12 @@ class CFImagesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks and attach ``validate_image``."""
+        """Register the checks and HEIC, and attach ``validate_image``."""
         from cf_images import checks, validators
+        from cf_images.images import heic
 
         checks.register_all()
+        heic.register()
         try:
             validators.attach_everywhere()
         except ImproperlyConfigured:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 from django.core.files.storage import storages
 from hypothesis import settings as hypothesis_settings
+from PIL import Image
 
+from cf_images import conf
 from cf_images.accounts import signing_keys
 
 hypothesis_settings.register_profile("tests", deadline=None)  # a busy machine is not a finding
@@ -38,6 +41,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def _no_keys_are_known() -> None:
     """Those of another test's account."""
     signing_keys.clear_cache()
+
+
+@pytest.fixture
+def without_heic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without the extra ``[heic]``."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+
+
+@pytest.fixture
+def no_test_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the package take this process for a site, not for a test run."""
+    monkeypatch.setattr(conf, "is_test_run", lambda: False)
 
 
 @pytest.fixture

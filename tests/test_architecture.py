@@ -58,7 +58,7 @@ READ_SETTINGS = {
 COLLECT_EVERYTHING = {"utils", "helpers", "services", "constants", "common", "misc"}
 
 # Imports inside a function hide the architecture, except of packages that may be absent …
-OPTIONAL = {"PIL", "huey", "werkzeug", "tqdm", "rest_framework", "django.tasks", "socksio"}
+OPTIONAL = {"PIL", "huey", "werkzeug", "tqdm", "rest_framework", "django.tasks", "socksio", "pillow_heif"}
 # … and of parts that bring httpx, Pillow or huey into a process that may never need them.
 DEFERRED = {
     "accounts": {"client"},

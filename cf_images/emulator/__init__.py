@@ -24,7 +24,7 @@ Not emulated:
 * eventual consistency, except for the fault ``stale``
 * content credentials: the setting is stored and has no effect
 * everything that Cloudflare does with a neural network, such as ``gravity=face`` and ``segment``
-* rendering of HEIC: such images are stored, but not delivered
+* rendering of HEIC where the extra ``[heic]`` is not installed: such images are stored, but not delivered
 """
 
 from __future__ import annotations

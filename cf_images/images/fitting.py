@@ -8,9 +8,9 @@ import struct
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from cf_images.exceptions import ImageRejectedError
-from cf_images.images import limits
+from cf_images.images import heic, limits
 from cf_images.images.formats import ImageInfo
-from cf_images.images.inspection import inspect
+from cf_images.images.inspection import inspect, validate
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,9 +54,24 @@ def fit_limits(file: IO[bytes], *, allow_avif: bool = False) -> tuple[IO[bytes],
     except ImageRejectedError as problem:
         reduced = _reduce(file, info, problem) if can_be_reduced(info) else None
         if reduced is None:
-            raise
+            raise _with_hint(problem, info) from None
         return reduced, inspect(reduced)
     return file, info
+
+
+def _with_hint(problem: ImageRejectedError, info: ImageInfo) -> ImageRejectedError:
+    """Add what to install where that alone keeps the image from being reduced."""
+    if info.format != "heic" or heic.register():
+        return problem
+    return ImageRejectedError(f"{problem} {heic.NOT_READABLE}")
+
+
+def accept(file: IO[bytes], *, reduce: bool) -> tuple[IO[bytes], ImageInfo]:
+    """Return the file as it will be stored, and its info; ``reduce`` is the option ``fit_limits``.
+
+    Raise ``ImageRejectedError`` for what Cloudflare would refuse.
+    """
+    return fit_limits(file) if reduce else (file, validate(file))
 
 
 def _reduce(file: IO[bytes], info: ImageInfo, problem: ImageRejectedError) -> io.BytesIO | None:
@@ -72,14 +87,16 @@ def _reduce(file: IO[bytes], info: ImageInfo, problem: ImageRejectedError) -> io
 
 
 def _decoder(kind: str) -> Any:
-    """Return Pillow's decoder for a format, if any; HEIC needs ``pillow_heif.register_heif_opener()``.
+    """Return Pillow's decoder for a format, if any; for HEIC it needs the extra ``[heic]``.
 
     Not ``Image.open``, which warns about the images that are to be reduced, and refuses larger ones.
     """
     from PIL import Image
 
     Image.init()
-    decoder, _ = Image.OPEN.get("HEIF" if kind == "heic" else kind.upper(), (None, None))
+    if kind == "heic":
+        heic.register()
+    decoder, _ = Image.OPEN.get(heic.FORMAT if kind == "heic" else kind.upper(), (None, None))
     return decoder
 
 
@@ -88,8 +105,9 @@ def _reencode(file: IO[bytes], info: ImageInfo) -> io.BytesIO | None:
 
     file.seek(0)
     image: Image.Image = _decoder(info.format)(file, "")
-    if info.format != "jpeg" and getattr(image, "is_animated", False):
-        return None  # an APNG or AVIF sequence; the further pictures of a JPEG are previews and gain maps
+    # The further pictures of a JPEG or HEIC are previews and gain maps; others are an APNG or AVIF sequence.
+    if info.format not in ("jpeg", "heic") and getattr(image, "is_animated", False):
+        return None
     size = _fitting_size(*image.size)
     image.draft(None, size)  # a JPEG can be halved while it is decoded
     image.load()

@@ -14,9 +14,10 @@ class ImageInfo:
     """What the header of an image says.
 
     ``format`` is ``"jpeg"``, ``"png"``, ``"gif"``, ``"webp"``, ``"svg"``, ``"heic"`` or ``"avif"``; ``size``
-    is in bytes. ``width`` and ``height`` are the stored pixels, before any orientation is applied, as in
-    Django's ``get_image_dimensions``; ``None`` for an SVG without a size in pixels. ``frames`` counts what
-    Cloudflare treats as animation, GIF and WebP; it is 1 for everything else.
+    is in bytes. ``width`` and ``height`` are the stored pixels, before any orientation is applied (of HEIC
+    those of the upright picture), as in Django's ``get_image_dimensions``; ``None`` for an SVG without a size
+    in pixels. ``frames`` counts what Cloudflare treats as animation, GIF and WebP; it is 1 for everything
+    else.
     """
 
     format: str

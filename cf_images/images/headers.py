@@ -183,23 +183,58 @@ def _webp_frames(source: Source) -> int:
     return frames
 
 
+_HEIF_BLOCK: Final = 64  # pixels; the largest coding tree block of HEVC (ITU-T H.265, 7.4.3.2.1)
 _Span = tuple[int, int]  # the first byte and the one after the last
 
 
-def _heif(source: Source) -> _Header:
-    """From the extents of the primary item, else the largest ones (ISO/IEC 23008-12, 6.5.3)."""
+def _heic(source: Source) -> _Header:
+    """As the picture is turned: decoders do that, since HEIC has no other orientation (6.5.10)."""
+    width, height, turns = _heif_size(source)
+    return (height, width, 1) if turns % 2 else (width, height, 1)
+
+
+def _avif(source: Source) -> _Header:
+    """As the pixels are stored: Pillow gives the turns as an orientation in EXIF."""
+    width, height, _ = _heif_size(source)
+    return width, height, 1
+
+
+def _heif_size(source: Source) -> tuple[int, int, int]:
+    """Return the extents of the primary item, else the largest ones, and its quarter turns.
+
+    ISO/IEC 23008-12, 6.5.3 and 6.5.10.
+    """
     start, end = _box(source, b"meta", (0, source.size))
     meta = min(start + 4, end), end  # a "full box": a version and flags come first
     properties = _box(source, b"iprp", meta)
     primary = _primary_properties(source, meta, properties)
-    largest = 0, 0
+    sizes: list[tuple[int, int]] = []
+    of_primary: dict[bytes, int] = {}
     for number, (kind, (start, _)) in enumerate(_boxes(source, _box(source, b"ipco", properties)), 1):
         if kind == b"ispe":
-            width, height = source.unpack(">II", start + 4)
-            if number in primary:
-                return width, height, 1
-            largest = max(largest, (width, height), key=math.prod)
-    return *largest, 1
+            sizes.append(source.unpack(">II", start + 4))
+        if number in primary:
+            of_primary.setdefault(kind, start)
+    if b"ispe" not in of_primary:
+        return *max(sizes, key=math.prod, default=(0, 0)), 0
+    width, height = source.unpack(">II", of_primary[b"ispe"] + 4)
+    if b"clap" in of_primary:
+        width, height = _without_padding(width, height, source.unpack(">4I", of_primary[b"clap"]))
+    turns = source.at(of_primary[b"irot"], 1)[0] & 3 if b"irot" in of_primary else 0
+    return width, height, turns
+
+
+def _without_padding(width: int, height: int, aperture: tuple[int, ...]) -> tuple[int, int]:
+    """Return the clean aperture where it only removes what an encoder has added to fill its blocks.
+
+    A smaller one would hide from the limits what a decoder has to decode.
+    """
+    across, across_by, down, down_by = aperture
+    if not (across_by and down_by):
+        return width, height
+    clean = across // across_by, down // down_by
+    is_padding = 0 <= width - clean[0] < _HEIF_BLOCK and 0 <= height - clean[1] < _HEIF_BLOCK
+    return clean if is_padding else (width, height)
 
 
 def _primary_properties(source: Source, meta: _Span, properties: _Span) -> set[int]:
@@ -251,6 +286,6 @@ _READERS: Final[dict[str, Callable[[Source], _Header]]] = {
     "gif": _gif,
     "webp": _webp,
     "svg": _svg,
-    "heic": _heif,
-    "avif": _heif,
+    "heic": _heic,
+    "avif": _avif,
 }

@@ -21,6 +21,7 @@ from PIL import (
 )
 
 from cf_images.exceptions import CloudflareImagesError, RenderingError
+from cf_images.images import heic
 from cf_images.rendering.geometry import Size, size_error
 
 AVIF, GIF, HEIC, JPEG, PNG, SVG, WEBP = (
@@ -86,7 +87,8 @@ class Source:
 
     def first(self, *, at_least: Size | None = None, oversampling: int = OVERSAMPLING) -> Image.Image:
         """Decode the first frame; a JPEG may be decoded smaller, but ``oversampling`` times ``at_least``."""
-        self.image.seek(0)
+        if self.frames > 1:  # of several pictures in a HEIC, the decoder has chosen the primary one
+            self.image.seek(0)
         if at_least:
             width, height = at_least[::-1] if self.orientation >= 5 else at_least
             self.image.draft(None, (width * oversampling, height * oversampling))
@@ -173,9 +175,9 @@ def _unsupported(reason: str) -> RenderingError:
 def _decode(data: bytes, kind: str) -> ImageFile.ImageFile:
     if kind != HEIC:
         return _DECODERS[kind](io.BytesIO(data), "")
-    if "HEIF" not in Image.OPEN:
-        raise _unsupported("HEIC needs pillow-heif: install it and call its register_heif_opener()")
-    factory, _accepts = Image.OPEN["HEIF"]
+    if not heic.register():
+        raise _unsupported(heic.NOT_READABLE)
+    factory, _accepts = Image.OPEN[heic.FORMAT]
     return factory(io.BytesIO(data), "")
 
 

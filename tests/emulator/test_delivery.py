@@ -16,6 +16,7 @@ from cf_images.emulator.limits import Limits
 from cf_images.emulator.renditions import MemoryRenditions, Rendition
 from tests.emulator.conftest import PNG, Account, picture
 from tests.emulator.test_uploads import HEIC, animation
+from tests.images.builders import HEIC as HEIC_PHOTO
 
 BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 PHOTO = picture("JPEG", (400, 300))
@@ -242,7 +243,14 @@ def test_delivery_of_a_truncated_jpeg_is_an_error(account: Account) -> None:
     assert delivery_error(account.deliver(image)) == (422, 9516)
 
 
-def test_heic_is_stored_and_not_rendered(account: Account) -> None:
+def test_heic_is_stored_and_rendered_where_pillow_reads_it(account: Account) -> None:
+    image = account.upload(HEIC_PHOTO, kind="image/heic")
+    delivered = account.deliver(image, "w=40", Accept="image/webp")
+    assert delivered.headers["Content-Type"] == "image/webp"
+    assert Image.open(io.BytesIO(delivered.content)).size == (40, 32)
+
+
+def test_heic_is_stored_and_not_rendered_elsewhere(account: Account, without_heic: None) -> None:
     image = account.upload(HEIC, kind="image/heic")
     assert delivery_error(account.deliver(image)) == (415, 9412)
 

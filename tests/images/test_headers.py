@@ -235,6 +235,7 @@ def test_heic_is_measured() -> None:
 @pytest.mark.parametrize("version", [0, 1])
 @pytest.mark.parametrize("wide", [False, True])
 def test_heic_size_is_that_of_the_primary_item_not_of_tiles_or_previews(version: int, wide: bool) -> None:
+    """Upright, as decoders return it: the item is turned by a quarter."""
     essential = 0x8000 if wide else 0x80
     links = associations((1, [1, 2]), (49, [essential | 3, 1, 4]), (50, [5]), version=version, wide=wide)
     data = heif(
@@ -244,7 +245,27 @@ def test_heic_size_is_that_of_the_primary_item_not_of_tiles_or_previews(version:
             extents(9999, 9999), associations=links,
         ),
     )  # fmt: skip
-    assert seen(data) == ("heic", 4032, 3024, 1)
+    assert seen(data) == ("heic", 3024, 4032, 1)
+
+
+@pytest.mark.parametrize(
+    ("aperture", "size"),
+    [
+        ((119, 1, 79, 1), (119, 79)),
+        ((238, 2, 158, 2), (119, 79)),
+        ((10, 1, 10, 1), (128, 80)),  # a crop: the limits are about what is decoded
+        ((129, 1, 81, 1), (128, 80)),
+        ((119, 0, 79, 0), (128, 80)),
+        ((0, 1, 0, 1), (128, 80)),
+    ],
+)
+def test_heic_size_is_without_the_padding_of_the_encoder(
+    aperture: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    clean = box(b"clap", struct.pack(">8I", *aperture, 0, 1, 0, 1))
+    links = associations((1, [1, 2]))
+    data = heif(primary(1), properties(extents(128, 80), clean, associations=links))
+    assert seen(data) == ("heic", *size, 1)
 
 
 @pytest.mark.parametrize(
