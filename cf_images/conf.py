@@ -139,6 +139,7 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
     "SERVE_LOCAL_VARIANTS": Option(types=(bool,)),  # None: where DEBUG is on
     "SITE_URL": Option(types=(str, Callable), problem=_site_url_problem),  # type: ignore[arg-type]  # an ABC
     "VALIDATE_FIELDS": Option(default=True, types=(bool,)),
+    "VALIDATE_LOCAL_FILES": Option(default=True, types=(bool,)),
     # Which URLs upload_from_url and the view accept. Cloudflare fetches them, not this site.
     "UPLOAD_URL_SCHEMES": Option(default=("https",), types=(list, tuple, set, frozenset)),
     "UPLOAD_URL_CREDENTIALS": Option(default=False, types=(bool,)),

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.core.files.storage import storages
 from django.db import models
 from django.db.models.fields.files import FieldFile
 
 from cf_images import conf, images
+from cf_images.accounts import cloudflare_options
 from cf_images.exceptions import ImageRejectedError
 from cf_images.images.reading import from_start
 from cf_images.storage import CloudflareImagesStorage, ImageStorage, select_storage
@@ -73,9 +73,6 @@ def _is_new(value: Any) -> bool:
 def _fits_limits(value: Any) -> bool:
     """Return whether saving reduces it; for local files, and DRF's uploads, the Cloudflare alias decides."""
     storage = getattr(value, "storage", None)
-    if not isinstance(storage, CloudflareImagesStorage):
-        alias = conf.setting("CLOUDFLARE_ALIAS")
-        storage = storages[alias] if alias in conf.storage_declarations() else None
     if isinstance(storage, CloudflareImagesStorage):
         return storage.options.fit_limits
-    return bool(conf.option("fit_limits", {}))
+    return cloudflare_options().fit_limits

@@ -33,7 +33,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("background",),
     ("storage",),
     ("markup",),
-    ("admin", "checks", "tasks", "templatetags", "validators", "views"),
+    ("admin", "checks", "error_messages", "tasks", "templatetags", "validators", "views"),
+    ("forms",),
     ("contrib", "doctor", "urls"),
     ("apps", "management", "pytest_plugin"),
 )

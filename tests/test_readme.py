@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import get_commands
 
 from cf_images import conf, exceptions
+from tests.app.models import Profile
 from tests.pictures import picture
 from tests.test_architecture import LAYERS
 
@@ -145,6 +147,14 @@ def test_the_client_does_what_the_readme_shows(
     known = {"account_id": emulator.account_id, "api_token": emulator.api_token, "api_url": emulator.api_url}
     exec(code, known)
     assert list(emulator.images) == ["people/jane.jpg"]
+
+
+def test_the_forms_of_the_readme_show_the_reason() -> None:
+    names: dict[str, Any] = {"Profile": Profile, "__name__": __name__}
+    exec(block("# forms.py"), names)
+    for form, field in (("UploadForm", "picture"), ("ProfileForm", "image")):
+        bound = names[form]({}, {field: SimpleUploadedFile("a.tiff", picture("TIFF"))})
+        assert "TIFF" in bound.errors[field][0]
 
 
 @pytest.mark.django_db

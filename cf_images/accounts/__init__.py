@@ -10,6 +10,7 @@ from cf_images.accounts.backend import (
     accounts_by_key,
     backend_of,
     backend_options,
+    cloudflare_options,
     find_account,
     usable_accounts,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "accounts_by_key",
     "backend_of",
     "backend_options",
+    "cloudflare_options",
     "find_account",
     "usable_accounts",
 ]

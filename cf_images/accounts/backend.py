@@ -82,6 +82,15 @@ def find_account(alias: str) -> Account | None:
     return Account(storage.given_options, alias=alias) if isinstance(storage, AccountStorage) else None
 
 
+def cloudflare_options() -> conf.StorageOptions:
+    """Return the options of images that go to Cloudflare, also while they stay local.
+
+    Those of ``CF_IMAGES["CLOUDFLARE_ALIAS"]``; where that is no storage of this package, the general ones.
+    """
+    account = find_account(conf.setting("CLOUDFLARE_ALIAS"))
+    return account.options if account else conf.StorageOptions({})
+
+
 def accounts_by_key() -> dict[str, list[Account]]:
     """Return the accounts of all aliases by ``Account.key``: aliases in one list share an account.
 

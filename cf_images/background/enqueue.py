@@ -27,7 +27,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from cf_images import conf, images
-from cf_images.accounts import Account, AccountStorage, find_account
+from cf_images.accounts import Account, AccountStorage, cloudflare_options, find_account
 from cf_images.background import chunks, page_rows, timing
 from cf_images.background.destinations import LOCAL
 from cf_images.background.fetch import validate_source_url
@@ -170,18 +170,18 @@ def upload_from_file(
     """Upload ``file`` soon; return the final name, for an ``ImageField``. The file is kept in the database.
 
     Arguments are those of ``upload_from_url``. Raise ``ImageRejectedError`` for a file that Cloudflare would
-    not accept. A storage of local files saves it at once.
+    not accept, whatever the storage. A storage of local files saves it at once.
     """
     alias, target = _target(storage)
     filename = os.path.basename(filename or str(getattr(file, "name", None) or "image"))
-    if not isinstance(target, AccountStorage):
-        name = _path(upload_to, target.get_valid_name(filename))
-        return target.save(name, File(file), max_length=DEFAULT_MAX_LENGTH)
-    options = _Overrides(target, metadata, creator, require_signed_urls)
+    at_cloudflare = target if isinstance(target, AccountStorage) else None
+    reduce = (at_cloudflare.options if at_cloudflare else cloudflare_options()).fit_limits
     with from_start(file.file if isinstance(file, FieldFile) else file) as start:
-        checked, info = (
-            images.fit_limits(start) if target.options.fit_limits else (start, images.validate(start))
-        )
+        checked, info = images.accept(start, reduce=reduce)
+        if at_cloudflare is None:
+            name = _path(upload_to, target.get_valid_name(filename))
+            return target.save(name, File(checked), max_length=DEFAULT_MAX_LENGTH)
+        options = _Overrides(at_cloudflare, metadata, creator, require_signed_urls)
         name = names.with_extension(_name(upload_to, filename, private=options.private), info.extension)
         enqueue_file(
             name=name,

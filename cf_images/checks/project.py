@@ -49,9 +49,11 @@ def selection() -> Messages:
 
 
 def fields() -> Messages:
-    """W009, E010: fields whose files Cloudflare refuses, and secrets that a migration could show."""
+    """W009, W025, E010: fields whose files are refused, and secrets that a migration could show."""
     for field in _file_fields():
         storage = field.storage
+        if isinstance(storage, LocalImagesStorage) and not isinstance(field, ImageField):
+            yield from _refused_locally(field)
         if not isinstance(storage, CloudflareImagesStorage):
             continue
         if not isinstance(field, ImageField):
@@ -109,6 +111,17 @@ def local_view() -> Messages:
 
 
 CHECKS: tuple[Check, ...] = (selection, fields, other_apps, local_view)
+
+
+def _refused_locally(field: FileField) -> Messages:
+    if conf.setting("VALIDATE_LOCAL_FILES"):
+        yield checks.Warning(
+            "A FileField keeps its files in a LocalImagesStorage, which refuses everything but images.",
+            hint="Give it another storage, such as an alias with FileSystemStorage, or set "
+            'CF_IMAGES["VALIDATE_LOCAL_FILES"] to False.',
+            obj=field,
+            id="cf_images.W025",
+        )
 
 
 def _file_fields() -> Iterator[FileField]:

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from django.utils.translation import gettext as _
+from rest_framework import serializers
 from rest_framework.response import Response
-from rest_framework.serializers import ImageField
 from rest_framework.views import exception_handler as drf_exception_handler
 from rest_framework.views import set_rollback
 
-from cf_images import conf
-from cf_images.exceptions import (
-    CloudflareImagesError,
-    CloudflareUnavailableError,
-    ImageExistsError,
-    ImageNotFoundError,
-    ImageRejectedError,
-    InvalidNameError,
-    InvalidVariantError,
-    RateLimitedError,
-    RenderingError,
-)
+from cf_images import conf, error_messages, forms
+from cf_images.exceptions import CloudflareImagesError, InvalidVariantError
 from cf_images.markup import variant_url
 from cf_images.validators import validate_image
 from cf_images.variants import FlexibleVariant
@@ -33,7 +22,21 @@ from cf_images.variants.grammar import is_flexible
 logger = logging.getLogger(__name__)
 
 
-class CloudflareImageField(ImageField):  # type: ignore[misc]  # DRF has no types
+class ImageField(serializers.ImageField):  # type: ignore[misc]  # DRF has no types
+    """DRF's ``ImageField``, which refuses what Cloudflare would refuse, with the reason.
+
+    Model serializers have the validator of the model's field; this is for fields that are declared by hand.
+    It accepts HEIC and SVG as ``cf_images.forms.ImageField`` does.
+    """
+
+    def __init__(self, *, allow_svg: bool = False, **kwargs: Any) -> None:
+        kwargs.setdefault("_DjangoImageField", partial(forms.ImageField, allow_svg=allow_svg))
+        super().__init__(**kwargs)
+        if validate_image not in self.validators:
+            self.validators.append(validate_image)
+
+
+class CloudflareImageField(ImageField):
     """DRF's ``ImageField``, serialized as ``{"avatar": "https://…", …}``, or ``null`` for an empty field.
 
     ``variants`` are names or flexible variants, by default all named variants. An undeclared name raises
@@ -43,8 +46,6 @@ class CloudflareImageField(ImageField):  # type: ignore[misc]  # DRF has no type
     def __init__(self, *, variants: Sequence[str | FlexibleVariant] | None = None, **kwargs: Any) -> None:
         self._variants = None if variants is None else _checked(variants)
         super().__init__(**kwargs)
-        if validate_image not in self.validators:
-            self.validators.append(validate_image)
 
     def to_representation(self, value: Any) -> dict[str, str] | None:
         """Return the URL of each variant, absolute if the serializer has the request."""
@@ -65,10 +66,10 @@ def exception_handler(exc: Exception, context: Any) -> Response | None:
     if not isinstance(exc, CloudflareImagesError):
         response: Response | None = drf_exception_handler(exc, context)
         return response
-    level = logging.ERROR if exc.http_status >= 500 else logging.WARNING
-    logger.log(level, "An image failed: %s", exc, exc_info=exc)
+    error_messages.log(logger, exc)
     set_rollback()
-    return Response({"detail": _message(exc)}, status=exc.http_status, headers=_headers(exc))
+    detail = {"detail": error_messages.message(exc)}
+    return Response(detail, status=exc.http_status, headers=error_messages.headers(exc))
 
 
 def _checked(variants: Sequence[str | FlexibleVariant]) -> list[str]:
@@ -82,29 +83,3 @@ def _checked(variants: Sequence[str | FlexibleVariant]) -> list[str]:
         what = f"variant {unknown[0]!r} is not declared" if unknown else "variants is empty"
         raise InvalidVariantError(f'{what}; CF_IMAGES["VARIANTS"] has {", ".join(declared)}')
     return names
-
-
-def _message(error: CloudflareImagesError) -> str:
-    """Return a message without settings, account, or Cloudflare's response."""
-    if isinstance(error, ImageRejectedError) and not isinstance(error, InvalidNameError):
-        return error.message  # about the file that the client sent
-    for kind, message in _messages():
-        if isinstance(error, kind):
-            return message
-    return _("The server cannot process images at the moment.")
-
-
-def _messages() -> tuple[tuple[type[Exception], str], ...]:
-    return (
-        (CloudflareUnavailableError, _("Images are not available. Please try again in a few minutes.")),
-        (ImageNotFoundError, _("This image does not exist.")),
-        (ImageExistsError, _("An image with this name already exists.")),
-        (InvalidNameError, _("This is not a valid name for an image.")),
-        (ValueError, _("This variant of the image does not exist.")),  # the variant or its lifetime
-        (RenderingError, _("This variant cannot be created from the image.")),
-    )
-
-
-def _headers(error: CloudflareImagesError) -> dict[str, str]:
-    seconds = error.retry_after if isinstance(error, RateLimitedError) else None
-    return {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}

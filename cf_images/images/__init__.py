@@ -6,7 +6,7 @@ header passes.
 
 from __future__ import annotations
 
-from cf_images.images.fitting import can_be_reduced, fit_limits
+from cf_images.images.fitting import accept, can_be_reduced, fit_limits
 from cf_images.images.formats import ImageInfo, content_type_of, detect_format
 from cf_images.images.inspection import inspect, inspect_head, validate
 from cf_images.images.limits import MAX_AREA, MAX_BYTES, MAX_SIDE, check_limits
@@ -16,6 +16,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_SIDE",
     "ImageInfo",
+    "accept",
     "can_be_reduced",
     "check_limits",
     "content_type_of",

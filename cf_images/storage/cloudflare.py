@@ -248,9 +248,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
     def _save(self, name: str, content: File[Any]) -> str:
         filename = os.path.basename(content.name or name)
         with from_start(readable(content)) as start:
-            file, info = (
-                images.fit_limits(start) if self.options.fit_limits else (start, images.validate(start))
-            )
+            file, info = images.accept(start, reduce=self.options.fit_limits)
             if self.options.unique_names:
                 name = names.with_extension(name, info.extension)
             return self._store(name, file, info, filename)

@@ -21,6 +21,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.deconstruct import deconstructible
 
 from cf_images import conf, images
+from cf_images.accounts import cloudflare_options
 from cf_images.delivery.signing import Lifetime
 from cf_images.exceptions import (
     ImageExistsError,
@@ -33,6 +34,7 @@ from cf_images.images.reading import from_start
 from cf_images.storage import file_names, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
+from cf_images.storage.files import readable
 from cf_images.storage.pending_urls import pending_url, requested_query, with_query
 from cf_images.variants import FlexibleVariant, Transform, grammar
 
@@ -48,6 +50,11 @@ _EXTENSIONS = {
     "image/webp": "webp",
     "application/json": "json",
 }
+# For developers: the message itself is for the person who uploads.
+_ONLY_IMAGES = (
+    "LocalImagesStorage refuses what Cloudflare Images would. Give other files another storage, or set "
+    'CF_IMAGES["VALIDATE_LOCAL_FILES"] to False.'
+)
 _CONTENT_TYPES = {extension: content_type for content_type, extension in _EXTENSIONS.items()}
 
 
@@ -94,10 +101,23 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
             )
         return found
 
-    def _save(self, name: str, content: Any) -> str:
-        if self.has_unique_names and (extension := _extension_of(content)):
-            name = names.with_extension(name, extension)
-        return self.save_exactly(name, content)
+    def _save(self, name: str, content: File[Any]) -> str:
+        """Refuse what ``CloudflareImagesStorage`` would, unless ``VALIDATE_LOCAL_FILES`` is off."""
+        if not conf.setting("VALIDATE_LOCAL_FILES"):
+            return self.save_exactly(self._name_for(name, _extension_of(content)), content)
+        original = readable(content)
+        with from_start(original) as start:
+            try:
+                file, info = images.accept(start, reduce=cloudflare_options().fit_limits)
+            except ImageRejectedError as error:
+                error.add_note(_ONLY_IMAGES)
+                raise
+            name = self._name_for(name, info.extension)
+            return self.save_exactly(name, content if file is original else File(file))
+
+    def _name_for(self, name: str, extension: str | None) -> str:
+        is_renamed = self.has_unique_names and extension
+        return names.with_extension(name, extension) if is_renamed else name
 
     def save_exactly(self, name: str, content: Any) -> str:
         """Write the file under this very name, as a worker does under the name that was chosen before."""

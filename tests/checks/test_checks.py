@@ -281,7 +281,9 @@ def test_a_project_without_select_storage_may_lack_its_aliases(
 
 
 @isolate_apps("tests.app")
-def test_a_file_field_at_cloudflare_gets_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_field_on_a_storage_of_images_gets_a_warning(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Papers(models.Model):
         document = models.FileField(storage=storages["cloudflare_images"])
         picture = models.ImageField(storage=storages["cloudflare_images"])
@@ -291,9 +293,13 @@ def test_a_file_field_at_cloudflare_gets_a_warning(monkeypatch: pytest.MonkeyPat
             app_label = "app"
 
     monkeypatch.setattr(project, "apps", Papers._meta.apps)
-    message = only("cf_images.W009")
-    assert message.obj is Papers._meta.get_field("document")
-    assert "ImageField" in str(message.hint)
+    messages = found()
+    assert messages["cf_images.W009"].obj is Papers._meta.get_field("document")
+    assert "ImageField" in str(messages["cf_images.W009"].hint)
+    assert messages["cf_images.W025"].obj is Papers._meta.get_field("elsewhere")
+    assert "VALIDATE_LOCAL_FILES" in str(messages["cf_images.W025"].hint)
+    settings.CF_IMAGES = {"VALIDATE_LOCAL_FILES": False}
+    assert list(found()) == ["cf_images.W009"]
 
 
 @isolate_apps("tests.app")

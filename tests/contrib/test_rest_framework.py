@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import logging
 import subprocess
@@ -14,14 +15,16 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from drf_extra_fields.fields import Base64ImageField
 from rest_framework.exceptions import NotFound
 from rest_framework.generics import ListCreateAPIView
 from rest_framework.response import Response
-from rest_framework.serializers import ImageField, ModelSerializer, Serializer
+from rest_framework.serializers import ImageField, ListField, ModelSerializer, Serializer
 from rest_framework.views import APIView
 
 from cf_images import exceptions
 from cf_images.contrib.rest_framework import CloudflareImageField
+from cf_images.contrib.rest_framework import ImageField as PlainImageField
 from cf_images.exceptions import (
     CloudflareImagesError,
     CloudflareUnavailableError,
@@ -33,7 +36,9 @@ from cf_images.images.headers import DamagedHeaderError
 from cf_images.validators import validate_image
 from cf_images.variants import FlexibleVariant
 from tests.app.models import Profile
+from tests.images.builders import HEIC
 from tests.pictures import picture
+from tests.test_validators import REFUSED, SVG
 
 BASE = "https://imagedelivery.net/test-hash"
 SECRET = "account 0123abc, token s3cret"
@@ -168,7 +173,7 @@ class TestWriting:
     @pytest.mark.parametrize(
         ("body", "words"),
         [
-            (b"just a text", "valid image"),
+            (b"just a text", "plain text"),
             (picture("TIFF"), "TIFF"),
             (picture().ljust(11 * 1024 * 1024, b"\0"), "10 MB"),
         ],
@@ -193,6 +198,68 @@ class TestWriting:
         for either in (field, original):
             with pytest.raises(Exception, match="at most 9 characters"):
                 either.run_validation(SimpleUploadedFile("too-long-a-name.png", picture()))
+
+
+class TestHandDeclaredFields:
+    """Fields that no model gives a validator."""
+
+    def errors(self, field: Any, value: Any) -> Any:
+        serializer = type("OneSerializer", (Serializer,), {"image": field})(data={"image": value})
+        return (
+            {} if serializer.is_valid() else {key: str(texts[0]) for key, texts in serializer.errors.items()}
+        )
+
+    @pytest.mark.parametrize("name", sorted(REFUSED.keys() - {"empty.png"}))
+    def test_what_cloudflare_refuses_is_refused_with_the_reason(self, name: str) -> None:
+        body, reason = REFUSED[name]
+        assert reason in self.errors(PlainImageField(), SimpleUploadedFile(name, body))["image"]
+
+    def test_it_is_serialized_as_drfs_own(self) -> None:
+        assert PlainImageField().to_representation(Profile(image="a.jpg").image) == f"{BASE}/a.jpg/public"
+
+    def test_photos_of_phones_are_accepted(self, monkeypatch: Any) -> None:
+        photo = SimpleUploadedFile("a.heic", HEIC)
+        for field in (PlainImageField(), ImageField(), CloudflareImageField()):
+            assert not self.errors(field, photo)
+
+    def test_without_the_extra_the_error_says_what_to_install(self, without_heic: None) -> None:
+        assert "[heic]" in self.errors(PlainImageField(), SimpleUploadedFile("a.heic", HEIC))["image"]
+
+    def test_svg_is_refused_unless_the_field_allows_it(self) -> None:
+        drawing = SimpleUploadedFile("a.svg", SVG)
+        assert "SVG" in self.errors(PlainImageField(), drawing)["image"]
+        assert not self.errors(ListField(child=PlainImageField(allow_svg=True)), [drawing])
+
+    @pytest.mark.parametrize("name", sorted(REFUSED.keys() - {"empty.png"}))
+    def test_the_validator_makes_a_base64_field_refuse_the_same(self, name: str) -> None:
+        field = AnyBase64ImageField(validators=[validate_image])
+        errors = self.errors(field, base64.b64encode(REFUSED[name][0]).decode())
+        assert list(errors) == ["image"]
+
+    @pytest.mark.django_db
+    def test_a_base64_field_stores_what_is_accepted(self, cloudflare: Any) -> None:
+        class Base64Serializer(ModelSerializer):
+            image = AnyBase64ImageField(validators=[validate_image])
+
+            class Meta:
+                model = Profile
+                fields = ("image",)
+
+        for body in (picture(), HEIC):
+            serializer = Base64Serializer(data={"image": base64.b64encode(body).decode()})
+            assert serializer.is_valid(), serializer.errors
+            name = serializer.save().image.name
+            assert cloudflare.images[name].body == body
+        too_large = base64.b64encode(picture().ljust(11 * 1024 * 1024, b"\0")).decode()
+        serializer = Base64Serializer(data={"image": too_large})
+        assert not serializer.is_valid()
+        assert "the limit is 10 MB" in str(serializer.errors["image"][0])
+
+
+class AnyBase64ImageField(Base64ImageField):
+    """drf-extra-fields' own, and HEIC, which phones send."""
+
+    ALLOWED_TYPES = (*Base64ImageField.ALLOWED_TYPES, "heic")
 
 
 def response_to(error: Exception) -> Any:
