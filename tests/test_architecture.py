@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("storage",),
     ("markup",),
     ("admin", "checks", "error_messages", "tasks", "templatetags", "validators", "views"),
-    ("forms",),
+    ("forms", "middleware"),
     ("contrib", "doctor", "urls"),
     ("apps", "management", "pytest_plugin"),
 )

@@ -1,4 +1,4 @@
-"""``ImageAdminMixin``: thumbnails in the admin of a project's own models.
+"""``ImageAdminMixin``: thumbnails and errors of images in the admin of a project's own models.
 
 It has no template, style sheet or script: it puts an image beside Django's own widgets. The list of uploads
 is ``cf_images.admin``.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import posixpath
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -20,9 +22,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from cf_images.contrib import admin_errors
 from cf_images.exceptions import CloudflareImagesError
+from cf_images.forms import ImageField
 from cf_images.markup import image_attributes
 from cf_images.markup.attributes import attributes_html
+from cf_images.validators import validate_image
 from cf_images.variants import FlexibleVariant
 
 if TYPE_CHECKING:
@@ -44,6 +49,9 @@ _SAFE_ERRORS = (CloudflareImagesError, ImproperlyConfigured)
 class ImageAdminMixin(_Admin):
     """A mixin for ``ModelAdmin`` and inlines: a column ``thumbnail``, and thumbnails in the form.
 
+    In a ``ModelAdmin`` it also shows what fails while a form is saved (Cloudflare is away, a name is in use)
+    in that form, inlines and editable lists included, instead of an error page.
+
     ``thumbnail_field`` is the field of the column, by default the first ``ImageField``. ``thumbnail_variant``
     is a variant that every image has, private ones included.
     """
@@ -57,7 +65,11 @@ class ImageAdminMixin(_Admin):
         return thumbnail(getattr(row, self._thumbnail_field()), self.thumbnail_variant)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return Django's form field, with a thumbnail unless the project chose another widget."""
+        """Return ``cf_images.forms.ImageField`` for a field that this package validates, with a thumbnail;
+        the project's own field or widget where it has chosen one.
+        """
+        if self._may_choose_form_field(db_field):
+            kwargs.setdefault("form_class", ImageField)
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if (
             isinstance(db_field, models.ImageField)
@@ -65,6 +77,48 @@ class ImageAdminMixin(_Admin):
         ):
             field.widget = ThumbnailFileWidget.from_widget(field.widget, variant=self.thumbnail_variant)
         return field
+
+    def _may_choose_form_field(self, db_field: Any) -> bool:
+        if type(db_field) is not models.ImageField or validate_image not in db_field.validators:
+            return False
+        return "form_class" not in self.formfield_overrides.get(models.ImageField, {})
+
+    # What fails while a form is saved; only a ModelAdmin has these methods, and inlines leave it to theirs.
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Return the page to add or change a row; an image that cannot be saved is an error in its form."""
+        view = partial(super().changeform_view, request, *args, **kwargs)  # type: ignore[misc]
+        return admin_errors.showing_errors(view, request, has_main_form=True)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Return the list; an image that cannot be saved is an error in its row (``list_editable``)."""
+        view = partial(super().changelist_view, request, *args, **kwargs)  # type: ignore[misc]
+        return admin_errors.showing_errors(view, request, has_main_form=False)
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Return the form class, with the error of an image that could not be saved."""
+        form = super().get_form(request, *args, **kwargs)  # type: ignore[misc]
+        return admin_errors.with_error(form, request)
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the form class of a row in the list, with such an error."""
+        form = super().get_changelist_form(request, **kwargs)  # type: ignore[misc]
+        return admin_errors.with_error(form, request)
+
+    def get_formsets_with_inlines(self, request: HttpRequest, obj: Any = None) -> Iterator[Any]:
+        """Yield the formsets of the inlines, with such an error."""
+        for formset, inline in super().get_formsets_with_inlines(request, obj):  # type: ignore[misc]
+            yield admin_errors.formset_with_error(formset, request), inline
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save the row, and note whose image fails."""
+        with admin_errors.locating([form]):
+            super().save_model(request, obj, form, change)  # type: ignore[misc]
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save the rows of an inline, and note whose image fails."""
+        with admin_errors.locating([each for each in formset.forms if each not in formset.deleted_forms]):
+            super().save_formset(request, form, formset, change)  # type: ignore[misc]
 
     def _thumbnail_field(self) -> str:
         if self.thumbnail_field:

@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "cf_images.middleware.CloudflareImagesErrorMiddleware",  # a page in words when an image fails in a view
 ]
 TEMPLATES = [
     {
