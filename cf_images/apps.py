@@ -1,4 +1,4 @@
-"""The Django app: registers the checks, and attaches the validator to image fields."""
+"""The Django app: what a process needs once its settings and models are known."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ class CFImagesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks and HEIC, and attach ``validate_image``."""
-        from cf_images import checks, validators
+        """Register the checks and HEIC, attach ``validate_image``, and guard the account in test runs."""
+        from cf_images import checks, conf, validators
+        from cf_images.client import guard
         from cf_images.images import heic
 
         checks.register_all()
         heic.register()
+        guard.refuse_in_test_runs(conf.is_test_run)
         try:
             validators.attach_everywhere()
         except ImproperlyConfigured:

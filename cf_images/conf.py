@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
@@ -160,6 +162,7 @@ _NOT_GIVEN = (None, "")
 
 _generation = 0
 _cache: dict[Any, Any] = {}
+_forced: Mapping[str, Any] = {}  # options that a test has chosen for every storage
 
 
 def generation() -> int:
@@ -195,6 +198,39 @@ def cached(read: Callable[[], T]) -> Callable[[], T]:
         return value
 
     return kept
+
+
+# Tests
+
+
+@contextmanager
+def forced_options(**options: Any) -> Iterator[None]:
+    """Give every storage these options, whatever ``OPTIONS``, settings and environment have: for tests.
+
+    ``None`` is "not given", wherever else there is a value.
+    """
+    global _forced
+    before, _forced = _forced, {**_forced, **options}
+    clear_cache()
+    try:
+        yield
+    finally:
+        _forced = before
+        clear_cache()
+
+
+def is_test_run() -> bool:
+    """Return whether Django's test environment is set up, as its runner and pytest-django do.
+
+    Not by ``sys.argv``: there are many runners, and a site may be started in many ways.
+    """
+    utils = sys.modules.get("django.test.utils")
+    return hasattr(getattr(utils, "_TestState", None), "saved_data")
+
+
+def is_debug_or_test() -> bool:
+    """Return whether this is development, or a test run, which turns ``DEBUG`` off."""
+    return bool(settings.DEBUG) or is_test_run()
 
 
 # Options of a storage
@@ -454,6 +490,8 @@ def option(name: str, given: Mapping[str, Any]) -> Any:
 
 def _found(name: str, declared: Option, given: Mapping[str, Any]) -> tuple[str, Any]:
     """Return where the value of an option was found, and the value."""
+    if name in _forced:
+        return f"the test's option {name}", _forced[name]
     if (value := given.get(name)) not in _NOT_GIVEN:
         return f'OPTIONS["{name}"]', value
     if (value := _cf_images().get(_KEYS[name])) not in _NOT_GIVEN:

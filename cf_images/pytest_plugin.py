@@ -1,8 +1,7 @@
 """pytest fixtures for projects that store images with this package, and a guard for their real account.
 
 Loaded into every test run of an environment that has the package, so it imports next to nothing before a
-fixture is used, and changes nothing outside of this package. The fixtures with ``settings`` need
-pytest-django.
+fixture is used, and changes nothing outside of this package. ``cf_images.test`` is for other runners.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from django.core.files.storage import Storage
 
     from cf_images.emulator import Emulator
+    from cf_images.test import InMemoryCloudflare
 
 MARKER = "cf_images_real_account"
-_REAL_HOSTS = frozenset({"api.cloudflare.com", "upload.imagedelivery.net", "batch.imagedelivery.net"})
+_REMEDY = f"Use the fixture cf_images_settings for the emulator, or mark the test with @pytest.mark.{MARKER}."
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,7 +39,7 @@ def cf_images_emulator_server() -> Iterator[Emulator]:
     """
     from cf_images.emulator import Emulator
 
-    with Emulator(**_declared()) as emulator:
+    with Emulator(**_declared_variants()) as emulator:
         yield emulator
 
 
@@ -54,18 +55,21 @@ def cf_images_emulator(cf_images_emulator_server: Emulator) -> Iterator[Emulator
 
 
 @pytest.fixture
-def cf_images_settings(cf_images_emulator: Emulator, settings: Any) -> Emulator:
-    """The emulator, with ``CF_IMAGES`` pointing at it; OPTIONS of a storage still win."""
-    emulator = cf_images_emulator
-    settings.CF_IMAGES = {
-        **getattr(settings, "CF_IMAGES", {}),
-        "ACCOUNT_ID": emulator.account_id,
-        "API_TOKEN": emulator.api_token,
-        "ACCOUNT_HASH": emulator.account_hash,
-        "API_URL": emulator.api_url,
-        "DELIVERY_URL": emulator.delivery_url,
-    }
-    return emulator
+def cf_images_settings(cf_images_emulator: Emulator) -> Iterator[Emulator]:
+    """The emulator, as the account of every storage, whatever settings, OPTIONS and environment have."""
+    from cf_images.test import contexts
+
+    with contexts.using(cf_images_emulator):
+        yield cf_images_emulator
+
+
+@pytest.fixture
+def cf_images_in_memory() -> Iterator[InMemoryCloudflare]:
+    """An account in memory for every storage: without HTTP, and without the extra ``[emulator]``."""
+    from cf_images.test import in_memory
+
+    with in_memory() as cloudflare:
+        yield cloudflare
 
 
 @pytest.fixture
@@ -75,24 +79,10 @@ def cf_images_storage() -> Iterator[Callable[[str], Storage]]:
     Django fixes a field's storage when models are imported, so ``override_settings(ENV_NAME=…)`` alone
     changes nothing. After the test, the fields have their own storages again.
     """
-    from django.apps import apps
-    from django.core.files.storage import storages
+    from cf_images.test import fields_stored_in
 
-    from cf_images.storage import select_storage
-
-    models = apps.get_models(include_auto_created=True)
-    fields: list[Any] = [field for model in models for field in model._meta.local_fields]
-    fields = [field for field in fields if getattr(field, "_storage_callable", None) is select_storage]
-    before = [field.storage for field in fields]
-
-    def choose(alias: str) -> Storage:
-        for field in fields:
-            field.storage = storages[alias]
-        return storages[alias]
-
-    yield choose
-    for field, storage in zip(fields, before, strict=True):
-        field.storage = storage
+    with ExitStack() as chosen:
+        yield lambda alias: chosen.enter_context(fields_stored_in(alias))
 
 
 @pytest.fixture(autouse=True)
@@ -106,41 +96,31 @@ def _cf_images_read_settings_again() -> None:
 def _cf_images_real_account_guard(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that sends a request to the real service, unless it has the marker."""
     if request.node.get_closest_marker(MARKER):
-        yield
+        with guard.allow_all():
+            yield
         return
     test_thread, unnoticed = threading.current_thread(), list[str]()
 
     def fail(host: str) -> None:
-        message = (
-            f"This test sends a request to {host}, that is, to a real Cloudflare account. Use the fixture "
-            f"cf_images_settings for the emulator, or mark the test with @pytest.mark.{MARKER}."
-        )
+        message = guard.real_account_message(host, _REMEDY)
         if threading.current_thread() is not test_thread:
             unnoticed.append(message)  # an exception there ends the thread, and not the test
         pytest.fail(message)
 
-    with guard.refuse_hosts(_REAL_HOSTS, fail):
+    with guard.refuse_hosts(guard.REAL_HOSTS, fail):
         yield
     if unnoticed:
         pytest.fail(unnoticed[0])
 
 
-def _declared() -> dict[str, Any]:
-    """Return the project's variants for an emulator: named ones, and whether flexible ones are on."""
+def _declared_variants() -> dict[str, Any]:
+    """Return the project's variants for an emulator; none without Django or its settings."""
     try:
         from django.conf import settings
     except ImportError:
         return {}
     if not settings.configured:
         return {}
-    from cf_images import conf
-    from cf_images.variants.named import read_variants
+    from cf_images.test.contexts import declared_variants
 
-    declared = read_variants(conf.setting("VARIANTS"))
-    return {
-        "variants": {
-            name: variant.options | {"never_require_signed_urls": variant.never_require_signed_urls}
-            for name, variant in declared.items()
-        },
-        "flexible_variants": conf.setting("FLEXIBLE_VARIANTS") is not False,
-    }
+    return declared_variants()

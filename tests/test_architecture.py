@@ -36,12 +36,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("admin", "checks", "error_messages", "tasks", "templatetags", "validators", "views"),
     ("forms", "middleware"),
     ("contrib", "doctor", "urls"),
+    ("test",),
     ("apps", "management", "pytest_plugin"),
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # Outside of the list: a second opinion shares no code with what it is to check, and no site imports it.
 EMULATOR, EMULATOR_IMPORTS = "emulator", {"emulator", "rendering"}
-IMPORT_EMULATOR = {"pytest_plugin"}
+IMPORT_EMULATOR = {"pytest_plugin", "test"}
 # Written by Django, or read by it alone.
 NO_PART = {"__init__", "migrations"}
 
@@ -69,7 +70,8 @@ DEFERRED = {
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
     "background": {"background.huey_tasks", "background.worker"},
     # pytest loads it in every project that has the package.
-    "pytest_plugin": {"accounts", "conf", "variants", "emulator", "storage"},
+    "pytest_plugin": {"accounts", "emulator", "test"},
+    "test": {"emulator"},  # it needs the extra
 }
 # What the words of the project are instead: CONTRIBUTING.md.
 BANNED_WORDS = (

@@ -16,10 +16,10 @@ import respx
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, storages
 
-from cf_images import pytest_plugin
 from cf_images.client import CloudflareImagesClient, guard, pool
 from cf_images.emulator import Emulator
 from cf_images.storage import CloudflareImagesStorage
+from cf_images.test.contexts import declared_variants
 from tests.app.models import Profile
 from tests.pictures import picture
 
@@ -198,7 +198,7 @@ def test_loading_the_plugin_loads_nothing_else() -> None:
 def test_the_emulator_follows_the_declarations(settings: Any, flexible: Any, status: int) -> None:
     declared = {"w": 20, "browser-ttl": 3600, "neverRequireSignedURLs": True}
     settings.CF_IMAGES = {"VARIANTS": {"small": declared}, "FLEXIBLE_VARIANTS": flexible}
-    with Emulator(**pytest_plugin._declared()) as emulator:
+    with Emulator(**declared_variants()) as emulator:
         client = CloudflareImagesClient(emulator.account_id, emulator.api_token, api_url=emulator.api_url)
         small = client.variant("small")
         image = client.upload(ContentFile(picture()), filename="a.png")

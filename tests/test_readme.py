@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,15 @@ def test_the_client_does_what_the_readme_shows(
     known = {"account_id": emulator.account_id, "api_token": emulator.api_token, "api_url": emulator.api_url}
     exec(code, known)
     assert list(emulator.images) == ["people/jane.jpg"]
+
+
+def test_the_test_cases_of_the_readme_pass(transactional_db: None) -> None:
+    names: dict[str, Any] = {"PNG": picture(), "__name__": __name__}
+    exec(block("# tests.py").replace("myproject.models", "tests.app.models"), names)
+    cases = [names["ProfileTests"], type("Fast", (names["FastTests"], names["ProfileTests"]), {})]
+    result = unittest.TestResult()
+    unittest.TestSuite(map(unittest.defaultTestLoader.loadTestsFromTestCase, cases)).run(result)
+    assert (result.testsRun, result.failures, result.errors) == (2, [], [])
 
 
 def test_the_forms_of_the_readme_show_the_reason() -> None:

@@ -4,7 +4,7 @@
 come from. Everything else asks an ``Account`` instead of reading credentials itself.
 """
 
-from cf_images.accounts.account import Account
+from cf_images.accounts.account import Account, replaced_clients
 from cf_images.accounts.backend import (
     AccountStorage,
     accounts_by_key,
@@ -23,5 +23,6 @@ __all__ = [
     "backend_options",
     "cloudflare_options",
     "find_account",
+    "replaced_clients",
     "usable_accounts",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
     from cf_images.client.retry import Pace
 
 _MAX_VARIANTS = 1000  # a project has a few dozen; more come from visitors, and are not kept
+
+
+_make_client: Callable[[], CloudflareImagesClient] | None = None
+
+
+@contextmanager
+def replaced_clients(make: Callable[[], CloudflareImagesClient]) -> Iterator[None]:
+    """Let ``make`` return the client of every account: for tests."""
+    global _make_client
+    before, _make_client = _make_client, make
+    try:
+        yield
+    finally:
+        _make_client = before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +116,8 @@ class Account:
         Without ``retry`` each request is sent once. ``max_timeout`` limits the option ``timeout``, in
         seconds.
         """
+        if _make_client is not None:
+            return _make_client()
         from cf_images.client import CloudflareImagesClient  # httpx, only for a request
 
         options = self.options

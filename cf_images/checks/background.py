@@ -46,7 +46,7 @@ def queue() -> Messages:
 
 def immediate() -> Messages:
     """W102: huey works within the request, as if there were no background."""
-    if conf.project_setting("DEBUG") or not queue_notifier.uses_huey() or not queue_notifier.is_inline():
+    if conf.is_debug_or_test() or not queue_notifier.uses_huey() or not queue_notifier.is_inline():
         return
     hint = 'Set "immediate": False in HUEY and run `manage.py run_huey`.'
     text = "Huey is in immediate mode: background uploads happen within the request."

@@ -39,7 +39,7 @@ def selection() -> Messages:
                 hint=f'Add it, or name another alias in CF_IMAGES["{key}"].',
                 id="cf_images.E006",
             )
-    if conf.is_local() and not conf.project_setting("DEBUG") and any(_selecting_fields()):
+    if conf.is_local() and not conf.is_debug_or_test() and any(_selecting_fields()):
         yield checks.Warning(
             f"select_storage keeps images on this machine's disk (ENV_NAME is {conf.env_name()!r}) "
             f"although DEBUG is off.",

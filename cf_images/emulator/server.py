@@ -280,6 +280,14 @@ class Emulator:
         """Restore the initial state: no images, no faults, counters at zero."""
         self.app.reset()
 
+    def forget(self, image_id: str) -> None:
+        """Delete an image without a request."""
+        self.images.delete(image_id)
+
+    def reset_faults(self) -> None:
+        """Undo faults and latencies."""
+        self.faults.reset()
+
     @property
     def url(self) -> str:
         """The URL of the server, without a trailing slash; raise ``RuntimeError`` before :meth:`start`."""

@@ -14,7 +14,7 @@ from cf_images.checks import background as checks
 from tests.background import conftest as background
 from tests.background.conftest import ALIAS, use_background_storage
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_test_run")]
 
 cloudflare = background.cloudflare
 

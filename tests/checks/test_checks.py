@@ -17,7 +17,7 @@ from django.core.files.storage import storages
 from django.db import models
 from django.test.utils import isolate_apps
 
-from cf_images import checks
+from cf_images import checks, conf
 from cf_images.checks import project
 from cf_images.storage import CloudflareImagesStorage, select_storage, selection
 
@@ -63,7 +63,7 @@ def private(settings: Any, **changes: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def bare(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def bare(settings: Any, monkeypatch: pytest.MonkeyPatch, no_test_run: None) -> None:
     """Three aliases, no other apps, and no credential of the machine that runs the tests."""
     settings.STORAGES = {
         "default": {"BACKEND": LOCAL},
@@ -300,6 +300,16 @@ def test_a_file_field_on_a_storage_of_images_gets_a_warning(
     assert "VALIDATE_LOCAL_FILES" in str(messages["cf_images.W025"].hint)
     settings.CF_IMAGES = {"VALIDATE_LOCAL_FILES": False}
     assert list(found()) == ["cf_images.W009"]
+
+
+@pytest.mark.parametrize("mistake", ["cf_images.E002", "cf_images.W007", "cf_images.E011"])
+def test_a_test_run_needs_no_account_and_no_environment(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, mistake: str
+) -> None:
+    MISTAKES[mistake](settings)
+    assert mistake in found()
+    monkeypatch.setattr(conf, "is_test_run", lambda: True)
+    assert mistake not in found()
 
 
 @isolate_apps("tests.app")
