@@ -9,7 +9,7 @@ The emulator checks the package from outside: of the package's code it uses only
 (Pillow), never the client or the URL code. Where each part is:
 
 * HTTP: ``server``, ``app`` (chooses the part), ``hosts`` (who may ask), ``access`` (tokens, rates), ``forms``
-  (input), ``responses``
+  and ``flattened`` (input), ``responses``
 * management API: ``api``, ``uploads``, ``fetching`` (by URL), ``inspection``, ``settings``, ``filters``
 * delivery: ``delivery``, ``signing``, ``svg``, ``renditions`` (cache); storage: ``state``, ``images``,
   ``bodies`` (bytes), ``database``; the emulator itself: ``control``, ``page``, ``faults``

@@ -19,9 +19,17 @@
 * ``uploaded`` is the time of the upload; for a draft, the time at which it was requested.
 * An SVG keeps embedded images of the types in ``SVG_DATA_URLS``, which the content security policy allows.
 * One megabyte in the size limit is 1,048,576 bytes.
+
+What Cloudflare's own SDKs send and its documentation does not have is accepted, and ``guess`` logs it, since
+Cloudflare may refuse or ignore it:
+
+* An empty form for an upload URL, which the SDKs send if no option is given.
+* Metadata as ``metadata.a`` or ``metadata[a]``, one field for each value (``flattened``).
 """
 
 from __future__ import annotations
+
+import logging
 
 from cf_images.emulator.errors import BAD_REQUEST, EXISTS, NOT_FOUND
 
@@ -34,3 +42,10 @@ LIST_ORDER = "desc"
 PRIVATE_MAX_AGE = 3_600
 """Seconds."""
 SVG_DATA_URLS = {"image": ["gif", "jpeg", "png", "webp"]}
+
+_logger = logging.getLogger("cf_images.emulator")
+
+
+def guess(text: str, *values: object) -> None:
+    """Log that a request was accepted although it is unknown what Cloudflare does with it."""
+    _logger.warning(f"Guessed, Cloudflare may respond otherwise: {text}.", *values)  # noqa: G004  # constant

@@ -15,7 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
-from cf_images.emulator.assumptions import BAD_INPUT
+from cf_images.emulator.assumptions import BAD_INPUT, guess
 from cf_images.emulator.bodies import Bodies, Spool
 from cf_images.emulator.errors import (
     CUSTOM_ID_IS_PUBLIC,
@@ -24,6 +24,7 @@ from cf_images.emulator.errors import (
     UNSUPPORTED_TYPE,
     ApiError,
 )
+from cf_images.emulator.flattened import is_flattened, unflatten
 from cf_images.emulator.limits import (
     CREATOR_LENGTH,
     CUSTOM_ID_LENGTH,
@@ -149,8 +150,16 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def form_metadata(text: Mapping[str, str], *, limits: Limits) -> dict[str, Any]:
-    """Return the field ``metadata``, JSON as text, or ``{}`` without one; raise :class:`ApiError`."""
+def form_metadata(text: MultiDict[str, str], *, limits: Limits) -> dict[str, Any]:
+    """Return the field ``metadata``, JSON as text, or the fields that an SDK has made of it; ``{}`` without
+    any; raise :class:`ApiError`.
+    """
+    fields = [field for field in text.items(multi=True) if is_flattened(field[0])]
+    if fields and text.get("metadata"):
+        raise ApiError(BAD_INPUT, "metadata is given twice: as JSON, and in fields of its own")
+    if fields:
+        guess("metadata in fields of its own (%s) is taken for an object of texts", fields[0][0][:80])
+        return metadata(unflatten(fields), limits=limits)
     try:
         return metadata(json.loads(text.get("metadata") or "{}"), limits=limits)
     except (ValueError, RecursionError) as error:

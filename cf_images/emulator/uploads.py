@@ -80,12 +80,12 @@ class Uploads:
         return NewBody(spool=spool, filename=filename, content_type=content_type)
 
     def direct_upload(self, request: Request) -> str:
-        """Create a draft and return its ID; a request without a body is valid, an empty form is not."""
+        """Create a draft and return its ID; a request without a body or with an empty form is valid."""
         if not request.content_length and not request.mimetype:
             return self._draft(forms.Form())
         with forms.read_form(request, self._images.bodies, limits=self._limits) as form:
             if not form.text and not form.files:
-                raise ApiError(BAD_INPUT, "the form has no fields")
+                assumptions.guess("an empty form requests an upload URL without options")
             return self._draft(form)
 
     def _draft(self, form: forms.Form) -> str:

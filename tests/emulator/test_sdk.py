@@ -1,15 +1,22 @@
 """The official ``cloudflare`` SDK works with every Images call that it has.
 
-Where the SDK itself is wrong, a test shows how: it flattens a dict of metadata into separate fields
-("metadata.a"), sends bytes without a name as ``application/octet-stream``, an empty form where no form would
-do, and cannot read the pages of list v1.
+Where the SDK itself is wrong, a test shows how: it sends bytes without a name as
+``application/octet-stream``, and cannot read the pages of list v1. Where that is unknown (it flattens
+metadata into separate fields, "metadata.a", and sends an empty form where no form would do), the emulator
+accepts and logs it. The SDK for Node is tried where `npm install` has put it: see ``NODE_SDK``.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import cloudflare
@@ -20,6 +27,10 @@ from cf_images.emulator import Emulator
 from tests.emulator.conftest import PNG
 
 UPLOAD: Any = ("a.png", PNG, "image/png")
+METADATA = {"a": 1, "b": {"c": [1, 2]}, "yes": True}
+AS_TEXTS = {"a": "1", "b": {"c": ["1", "2"]}, "yes": "true"}
+# As in .ci/run: npm install --prefix .venv/node cloudflare
+NODE_SDK = Path(sys.prefix) / "node" / "node_modules" / "cloudflare"
 
 
 @pytest.fixture
@@ -55,9 +66,12 @@ def test_a_private_image_is_uploaded(sdk: Any, account_id: Any) -> None:
     assert image.require_signed_urls is True
 
 
-def test_metadata_must_be_text_as_the_sdk_flattens_a_dict(sdk: Any, account_id: Any) -> None:
+def test_metadata_is_text_or_a_dict_which_the_sdk_flattens(sdk: Any, account_id: Any, caplog: Any) -> None:
     assert sdk.v1.create(file=UPLOAD, metadata='{"a": 1}', **account_id).meta == {"a": 1}
-    assert sdk.v1.create(file=UPLOAD, metadata={"a": 1}, **account_id).meta == {}
+    assert guesses(caplog) == []
+    assert sdk.v1.create(file=UPLOAD, metadata=METADATA, **account_id).meta == AS_TEXTS
+    assert len(guesses(caplog)) == 1
+    assert "(metadata.a)" in guesses(caplog)[0]
 
 
 def test_bytes_without_a_name_are_an_error_as_the_sdk_sends_no_image_type(sdk: Any, account_id: Any) -> None:
@@ -136,6 +150,114 @@ def test_an_upload_url_is_created_and_used(sdk: Any, account_id: Any) -> None:
     assert sdk.v1.get("a/b", **account_id).meta == {"a": "1"}
 
 
-def test_an_empty_direct_upload_is_an_error_as_the_sdk_sends_an_empty_form(sdk: Any, account_id: Any) -> None:
-    with pytest.raises(cloudflare.BadRequestError):
-        sdk.v2.direct_uploads.create(**account_id)
+def test_an_upload_url_without_options_is_created_from_an_empty_form(
+    sdk: Any, account_id: Any, caplog: Any
+) -> None:
+    reservation = sdk.v2.direct_uploads.create(**account_id)
+    assert "empty form" in guesses(caplog)[0]
+    with httpx.Client(verify=False) as http:
+        assert http.post(reservation.upload_url, files={"file": UPLOAD}).status_code == 200
+    assert sdk.v1.get(reservation.id, **account_id).meta == {}
+
+
+NODE_SCRIPT = """
+const Cloudflare = require(process.argv[1]);
+const [apiToken, baseURL, account_id, metadata] = JSON.parse(process.argv[2]);
+const images = new Cloudflare({ apiToken, baseURL, maxRetries: 0 }).images;
+(async () => {
+    const plain = await images.v2.directUploads.create({ account_id });
+    const bytes = new Uint8Array(Buffer.from(process.argv[3], "hex"));
+    const file = new File([bytes], "a.png", { type: "image/png" });
+    const image = await images.v1.create({ account_id, file, metadata });
+    console.log(JSON.stringify({ reserved: plain.id, meta: image.meta }));
+})();
+"""
+
+
+@pytest.mark.skipif(
+    not (shutil.which("node") and NODE_SDK.exists()),
+    reason="needs node and its SDK: npm install --prefix .venv/node cloudflare",
+)
+def test_the_sdk_for_node_creates_an_upload_url_and_sends_metadata(emulator: Emulator, caplog: Any) -> None:
+    given = json.dumps([emulator.api_token, emulator.api_url, emulator.account_id, METADATA])
+    command = ["node", "-e", NODE_SCRIPT, str(NODE_SDK), given, PNG.hex()]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["meta"] == AS_TEXTS
+    assert found["reserved"]
+    assert [text.partition(": ")[2].split()[0] for text in guesses(caplog)] == ["an", "metadata"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["metadata.a", "metadata.b.c[]", "metadata.b.c[]", "metadata.yes"],  # the SDK for Python
+        ["metadata[a]", "metadata[b][c][]", "metadata[b][c][]", "metadata[yes]"],  # the one for Node
+    ],
+)
+def test_the_fields_that_sdks_make_of_metadata_are_taken_for_an_object(
+    emulator: Emulator, names: list[str]
+) -> None:
+    fields = [(name, (None, value)) for name, value in zip(names, ["1", "1", "2", "true"], strict=True)]
+    assert post(emulator, fields).json()["result"]["meta"] == AS_TEXTS
+
+
+def test_lists_of_objects_keep_their_values(emulator: Emulator) -> None:
+    fields = [("metadata[a][][b]", (None, "1")), ("metadata[a][][b]", (None, "2"))]
+    assert post(emulator, fields).json()["result"]["meta"] == {"a": [{"b": "1"}, {"b": "2"}]}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["metadata.a", "metadata.a.b"],
+        ["metadata.a.b", "metadata.a"],
+        ["metadata.a", "metadata.a"],
+        ["metadata.a[]", "metadata.a.b"],
+        ["metadata[]"],
+        ["metadata.a", "metadata"],
+        ["metadata" + "[a]" * 17],
+        ["metadata" + "[a]" * 20_000],
+        ["metadata.a" + "b" * 1_024],
+    ],
+    ids=[
+        "leaf-first",
+        "object-first",
+        "twice",
+        "list",
+        "no-object",
+        "json-too",
+        "deep",
+        "bottomless",
+        "long",
+    ],
+)
+def test_fields_that_are_no_object_are_an_error(emulator: Emulator, names: list[str]) -> None:
+    response = post(emulator, [(name, (None, '{"a": 1}')) for name in names])
+    assert response.status_code == 400, response.text
+    assert response.json()["errors"][0]["code"] == 5400
+
+
+@pytest.mark.parametrize("name", ["metadata[a", "metadata.", "metadata..a", "metadata]a[", "metadatas.a"])
+def test_fields_of_other_names_are_ignored(emulator: Emulator, name: str) -> None:
+    assert post(emulator, [(name, (None, "1"))]).json()["result"]["meta"] == {}
+
+
+def post(emulator: Emulator, fields: list[Any]) -> httpx.Response:
+    """Upload an image with these fields, as they are."""
+    with httpx.Client(verify=False) as http:
+        return http.post(
+            f"{emulator.api_url}/accounts/{emulator.account_id}/images/v1",
+            files=[("file", UPLOAD), *fields],
+            headers={"Authorization": f"Bearer {emulator.api_token}"},
+        )
+
+
+def guesses(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the emulator has logged as guessed."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "cf_images.emulator" and record.levelno == logging.WARNING
+    ]
