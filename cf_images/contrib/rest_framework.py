@@ -54,7 +54,8 @@ class CloudflareImageField(ImageField):
         request = self.context.get("request")
         absolute = request.build_absolute_uri if request else str
         names = conf.variant_names() if self._variants is None else self._variants
-        return {name: absolute(variant_url(value, name)) for name in names}
+        urls = {name: variant_url(value, name) for name in names}
+        return {name: url and absolute(url) for name, url in urls.items()}
 
 
 def exception_handler(exc: Exception, context: Any) -> Response | None:

@@ -35,13 +35,15 @@ class Use:
     """A filter or tag of this package in a template.
 
     ``variant`` is ``None`` where none is given, or where it is a variable: then ``is_known`` is false.
-    ``keywords`` are those of the tag; ``None`` stands for a variable.
+    ``image`` is an image that is a literal, ``None`` any other. ``keywords`` are those of the tag; ``None``
+    stands for a variable.
     """
 
     place: str
     variant: str | None
     is_known: bool
     is_tag: bool = False
+    image: str | None = None
     keywords: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -83,11 +85,21 @@ def _run(bits: list[str], parser: Parser, token: Token) -> None:
 
 
 def _filters(source: str, place: str, ours: set[str]) -> Iterator[Use]:
+    before: re.Match[str] | None = None
     for match in _FILTERED.finditer(source):
         if match["filter"] in ours:
             argument = match["argument"]
             variant = _constant(argument)
-            yield Use(place=place, variant=variant, is_known=variant is not None)
+            image = _constant(before[0]) if before and _is_value_of(match, before) else None
+            yield Use(place=place, variant=variant, is_known=variant is not None, image=image)
+        before = match
+
+
+def _is_value_of(filter_: re.Match[str], literal: re.Match[str]) -> bool:
+    """Return whether the filter stands behind the literal, which is no argument of another filter."""
+    source = filter_.string
+    is_argument = source[literal.start() - 1 : literal.start()] == ":"
+    return not is_argument and not source[literal.end() : filter_.start()].strip()
 
 
 def _tag(bits: list[str], place: str) -> Use:
@@ -96,7 +108,8 @@ def _tag(bits: list[str], place: str) -> Use:
         bits = bits[:-2]
     pairs = [_KEYWORD.findall(bit)[0] for bit in bits]
     positional = [value for name, value in pairs if not name]
-    keywords = {name: value for name, value in pairs if name and name != "image"}
+    keywords = {name: value for name, value in pairs if name}
+    image = keywords.pop("image", positional[0] if positional else "None")
     source = positional[1] if len(positional) > 1 else keywords.pop("variant", "None")
     variant = None if source == "None" else _constant(source)
     return Use(
@@ -104,6 +117,7 @@ def _tag(bits: list[str], place: str) -> Use:
         variant=variant,
         is_known=source == "None" or variant is not None,
         is_tag=True,
+        image=_constant(image) if image[:1] in ("'", '"') else None,
         keywords={name: _constant(value) for name, value in keywords.items()},
     )
 

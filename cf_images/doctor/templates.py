@@ -1,4 +1,5 @@
-"""Judge the variants that templates ask for: unknown names, and options that Cloudflare refuses or ignores.
+"""Judge what templates ask for: unknown variants, options that Cloudflare refuses or ignores, and texts that
+are no image.
 
 ``template_files`` finds the files, ``template_uses`` reads them.
 """
@@ -17,12 +18,15 @@ from cf_images.doctor.template_uses import Use, uses_in
 from cf_images.exceptions import InvalidVariantError
 from cf_images.markup.attributes import OPTIONS, check_keywords
 from cf_images.markup.srcset_candidates import split_names as names_of
+from cf_images.markup.text_images import text_problem
 from cf_images.variants import Transform, grammar
 from cf_images.variants.flexible import FlexibleVariant
+from cf_images.variants.values import abbreviate
 
 _RESIZING = ("widths", "dpr")
 _SWITCHES = ("True", "False", "None")
 _OPTION_HINT = "Correct it in the template; see the sections Variants and Tags of the README."
+_IMAGE_HINT = "Give a field file, a URL, or a name of the storage that select_storage chooses."
 _FLEXIBLE_HINT = 'Declare a named variant in CF_IMAGES["VARIANTS"] and use its name.'
 
 
@@ -85,6 +89,9 @@ def _problems(use: Use) -> Iterator[Finding]:
         yield from _variant_problems(variant, is_tag=use.is_tag)
     if asked := _flexible(use):
         yield from _flexible_problems(asked)
+    if use.image and (problem := text_problem(use.image)):
+        message = f"{abbreviate(use.image)} can be neither the name of an image nor its URL: {problem}."
+        yield failure("template-image", message, hint=_IMAGE_HINT)
 
 
 def _variants(use: Use) -> list[str]:

@@ -14,6 +14,7 @@ from cf_images.markup.attributes import attributes_html, css_url
 from cf_images.markup.sized_variants import SizedVariant
 from cf_images.markup.source_image import Size, default_variant, is_svg, source_size
 from cf_images.markup.srcset_candidates import Candidate
+from cf_images.markup.text_images import image_of
 from cf_images.markup.variant_urls import clean_variant_url
 from cf_images.variants import FlexibleVariant
 
@@ -92,6 +93,7 @@ class ImagePlan:
         self, image: Any, source_width: Any = None, source_height: Any = None, *, final: bool = False
     ) -> Picture | None:
         """Return the image with its URLs; ``None`` for an empty field, whose tag is checked all the same."""
+        image = image_of(image)
         source = source_size(image, source_width, source_height)
         needs_default = self._variant is None and not self._options
         layout = self._layout(default_variant(image) if needs_default else "", source)

@@ -48,10 +48,11 @@ def image_attributes(
 ) -> dict[str, str]:
     """Return the attributes of an ``<img>``, not escaped; none for an empty field. ``alt`` is required.
 
-    ``image`` is a field file or a URL; ``variant`` a name, a ``FlexibleVariant``, or several names to choose
-    from. ``others`` are attributes (``class_``, ``data_id``) and the options of a flexible variant (``w``,
-    ``fit``). Sides are in pixels. With ``final``, a pending image has the URLs that it will have once it is
-    stored. ``TypeError`` is about keywords, ``ValueError`` (as ``InvalidVariantError`` is) about a value.
+    ``image`` is a field file, a URL or a name; ``variant`` a name, a ``FlexibleVariant``, or several names to
+    choose from. ``others`` are attributes (``class_``, ``data_id``) and the options of a flexible variant
+    (``w``, ``fit``). Sides are in pixels. With ``final``, a pending image has the URLs that it will have once
+    it is stored. ``TypeError`` is about keywords, ``ValueError`` (as ``InvalidVariantError`` is) about a
+    value.
     """
     _check_given({"alt": alt, "widths": widths, "dpr": dpr}, others)
     values = {**DEFAULTS, **others, "alt": alt}

@@ -59,6 +59,11 @@ def is_displayable(url: str) -> bool:
     return stripped.lower().startswith("data:image/")
 
 
+def has_scheme(text: str) -> bool:
+    """Return whether browsers read a scheme in it: a colon before any slash (RFC 3986, 4.2)."""
+    return _SCHEME.match(_IGNORED.sub("", text)) is not None
+
+
 def _side(name: str, value: Any) -> int:
     """Return a side in pixels; 0 if it is not known, as in a column that is still empty."""
     if value in _NOT_GIVEN:

@@ -14,6 +14,7 @@ from cf_images import conf
 from cf_images.accounts import Account, usable_accounts
 from cf_images.delivery import signing, urls
 from cf_images.images import names
+from cf_images.markup.text_images import image_of
 from cf_images.storage import ImageStorage, LocalImagesStorage, pending_urls
 from cf_images.variants import FlexibleVariant, grammar
 
@@ -22,20 +23,23 @@ _VIEWS = ("local_variant", "pending")
 
 
 def variant_url(image: Any, variant: str | FlexibleVariant, *, final: bool = False) -> str:
-    """Return the URL of ``variant`` of a field file, or of the URL of one; ``""`` for an empty field.
+    """Return the URL of ``variant`` of a field file, of its URL, or of its name; ``""`` for an empty field.
 
     A storage without variants gives its plain URL. A foreign URL comes back unchanged, and so does one with a
     foreign signature: otherwise a string from a visitor would become a permission. ``InvalidVariantError``
-    for what cannot be a variant. With ``final``, the URL that a pending image will have at Cloudflare.
+    for what cannot be a variant; ``text_images`` for what cannot be an image. With ``final``, the URL that a
+    pending image will have at Cloudflare.
     """
     if not image:
         return ""
     # checked here: a storage without variants would let a mistake pass until production
-    return clean_variant_url(image, conf.clean_variant(variant), final=final)
+    cleaned = conf.clean_variant(variant)
+    found = image_of(image)
+    return clean_variant_url(found, cleaned, final=final) if found else ""
 
 
 def clean_variant_url(image: Any, variant: str, *, final: bool = False) -> str:
-    """Return ``variant_url`` of an image that is there and a variant that is checked."""
+    """Return ``variant_url`` of what ``image_of`` has found and a variant that is checked."""
     storage = getattr(image, "storage", None)
     if storage is None:
         return _replaced(str(image), variant, final=final)

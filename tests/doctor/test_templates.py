@@ -204,6 +204,44 @@ FLEXIBLE = [
 ]
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'javascript:x'|variant:'avatar' }}",
+        "{{ 'javascript:x' | variant:'avatar' | upper }}",
+        """{% firstof person.image "javascript:x"|variant:'avatar' %}""",
+        "{% with url='javascript:x'|variant:'avatar' %}{% endwith %}",
+        "{% cf_image 'javascript:x' 'avatar' alt='' %}",
+        "{% cf_image image='javascript:x' variant=name alt='' as html %}",
+    ],
+)
+def test_a_text_that_is_no_image_is_found(check: Any, source: str) -> None:
+    finding = only(check(source))
+    assert (finding.level, finding.name) == ("failure", "template-image")
+    assert "page.html:2: 'javascript:x' can be neither the name of an image nor its URL" in finding.message
+    assert "field file" in finding.hint
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'avatars/jane.jpg'|variant:'avatar' }}",
+        "{{ '/static/jane.jpg'|variant:'avatar' }}",
+        "{{ person.image|default:'../x'|variant:'avatar' }}",
+        "{{ 'javascript:x'|other|variant:'avatar' }}",
+        "{{ _('javascript:x')|variant:'avatar' }}",
+        "{{ x|other:'a' }}{{ 'javascript:x' }} {{ y|variant:'avatar' }}",
+        "{% cf_image javascript alt='' %}",
+        "{% cf_image 'https://x/y' 'avatar' alt='' %}",
+        "{% cf_image 'javascript:x'|other 'avatar' alt='' %}",
+        "{% cf_image alt='' %}",
+        "{% cf_image '' alt='' %}",
+    ],
+)
+def test_a_text_that_may_be_an_image_is_no_problem(check: Any, source: str) -> None:
+    assert [finding.name for finding in check(source)] == ["templates"]
+
+
 @pytest.mark.parametrize(("source", "needed"), FLEXIBLE)
 def test_flexible_variants_that_are_off_in_the_settings_are_found(
     check: Any, settings: Any, source: str, needed: str

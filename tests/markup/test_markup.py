@@ -587,7 +587,7 @@ class TestEverywhere:
         assert not {"srcset", "sizes", "style"} & found.keys()
 
     @pytest.mark.parametrize(
-        "url", ["https://example.com/a.jpg?x=1&y=2", "/static/a.jpg", "a.jpg", f"{BASE}/a/b?sig=1"]
+        "url", ["https://example.com/a.jpg?x=1&y=2", "/static/a.jpg", "//a/b", f"{BASE}/a/b?sig=1"]
     )
     def test_a_foreign_url_stays_as_it_is(self, url: str) -> None:
         found = image_attributes(url, "avatar", **self.KEYWORDS)
@@ -759,9 +759,7 @@ class TestHostile:
         assert image_tag(url, alt="") == ""
         assert image_tag(url, "avatar", alt="") == ""
 
-    @pytest.mark.parametrize(
-        "url", ["data:image/png;base64,AAAA", "HTTPS://x/y", "//x/y", "a/b:c", "?x:y", "#x"]
-    )
+    @pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", "HTTPS://x/y", "//x/y", " /x", "/a\nb"])
     def test_any_other_is(self, url: str) -> None:
         assert parsed(image_tag(url, alt=""))["src"] == url
 

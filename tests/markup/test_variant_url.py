@@ -1,4 +1,7 @@
-"""The ``variant`` filter: field files and URLs, of this project or foreign; never a request or a query."""
+"""The ``variant`` filter: field files and URLs, of this project or foreign; never a request or a query.
+
+What is neither is in ``test_text_images``.
+"""
 
 from __future__ import annotations
 
@@ -134,13 +137,9 @@ class TestURLs:
             "/static/logo.png",
             "/unknown/a.jpg",
             "/media/",
-            "static/logo.png",
             "data:image/png;base64,AAAA",
-            "javascript:alert(1)",
-            "not a url",
             "/admin/",
             "/cf-images/upload-by-url/",
-            "\n",
         ],
     )
     def test_a_signed_or_foreign_url_comes_back_unchanged(self, url: str, local: Any) -> None:
@@ -302,9 +301,9 @@ class TestTemplates:
         assert rendered("[{{ missing.image|variant:'avatar' }}]") == "[]"
 
     def test_a_hostile_url_is_escaped(self) -> None:
-        url = '"><script>alert(1)</script>'
+        url = 'https://x/"><script>alert(1)</script>'
         assert rendered("{{ url|variant:'avatar' }}", url=url) == (
-            "&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"
+            "https://x/&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"
         )
         assert "<script>" not in rendered("{{ url|variant:'avatar' }}", url=f"{BASE}/{url}/public")
 
