@@ -14,8 +14,8 @@ class CFImagesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks and HEIC, attach ``validate_image``, and guard the account in test runs."""
-        from cf_images import checks, conf, validators
+        """Register checks and HEIC, validate image fields and let their rows load, guard the account in tests."""
+        from cf_images import checks, conf, image_fields, validators
         from cf_images.client import guard
         from cf_images.images import heic
 
@@ -23,6 +23,7 @@ class CFImagesConfig(AppConfig):
         heic.register()
         guard.refuse_in_test_runs(conf.is_test_run)
         try:
+            image_fields.keep_all_loadable()
             validators.attach_everywhere()
         except ImproperlyConfigured:
             pass  # a check reports it; an exception here would end `manage.py check` with a traceback

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("background",),
     ("storage",),
-    ("markup",),
+    ("markup", "image_fields"),
     ("admin", "checks", "error_messages", "tasks", "templatetags", "validators", "views"),
     ("forms", "middleware"),
     ("contrib", "doctor", "urls"),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from django.apps import apps
 from django.core import checks
 from django.db.models import FileField
 
@@ -14,15 +12,16 @@ from cf_images import conf
 from cf_images.accounts import backend_options
 from cf_images.checks.storages import Check, Messages
 from cf_images.conf import StorageOptions
+from cf_images.image_fields import file_fields, selects_storage
 from cf_images.images import names
-from cf_images.storage import CloudflareImagesStorage, select_storage
+from cf_images.storage import CloudflareImagesStorage
 
 
 def max_length() -> Messages:
     """E022: a field that is too short for any name, so that every save fails; also where images stay
     local.
     """
-    for field in _file_fields():
+    for field in file_fields():
         options = _options(field)
         if options is None or not options.unique_names or field.max_length is None:
             continue
@@ -52,17 +51,10 @@ def _options(field: FileField) -> StorageOptions | None:
     storage: Any = field.storage
     if isinstance(storage, CloudflareImagesStorage):
         return storage.options
-    is_selected = getattr(field, "_storage_callable", None) is select_storage
     given = backend_options().get(conf.setting("CLOUDFLARE_ALIAS"))
-    return StorageOptions(given) if is_selected and given is not None else None
+    return StorageOptions(given) if selects_storage(field) and given is not None else None
 
 
 def _folder(field: FileField) -> str:
     """Return the folder as it is now; that of a callable is only known to it."""
     return "" if callable(field.upload_to) else time.strftime(str(field.upload_to))
-
-
-def _file_fields() -> Iterator[FileField]:
-    for model in apps.get_models(include_auto_created=True):
-        declared: list[Any] = list(model._meta.local_fields)
-        yield from (field for field in declared if isinstance(field, FileField))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.apps import apps
 from django.core import checks
-from django.db.models import Field, FileField, ImageField
+from django.db.models import FileField, ImageField
 from django.urls import NoReverseMatch, reverse
 
 from cf_images import conf
 from cf_images.accounts import backend_of, backend_options
 from cf_images.checks.storages import Check, Messages
-from cf_images.storage import CloudflareImagesStorage, LocalImagesStorage, select_storage
+from cf_images.image_fields import file_fields, selects_storage
+from cf_images.storage import CloudflareImagesStorage, LocalImagesStorage
 
 # Apps that look up renditions by their own names: the setting that names the alias, and its default.
 _RENDITIONS = {
@@ -50,7 +50,7 @@ def selection() -> Messages:
 
 def fields() -> Messages:
     """W009, W025, E010: fields whose files are refused, and secrets that a migration could show."""
-    for field in _file_fields():
+    for field in file_fields():
         storage = field.storage
         if isinstance(storage, LocalImagesStorage) and not isinstance(field, ImageField):
             yield from _refused_locally(field)
@@ -124,11 +124,5 @@ def _refused_locally(field: FileField) -> Messages:
         )
 
 
-def _file_fields() -> Iterator[FileField]:
-    for model in apps.get_models(include_auto_created=True):
-        declared: list[Any] = list(model._meta.local_fields)
-        yield from (field for field in declared if isinstance(field, FileField))
-
-
-def _selecting_fields() -> Iterator[Field[Any, Any]]:
-    return (field for field in _file_fields() if getattr(field, "_storage_callable", None) is select_storage)
+def _selecting_fields() -> Iterator[FileField]:
+    return filter(selects_storage, file_fields())

@@ -17,7 +17,7 @@ from django.core.files.storage import storages
 from django.db import models
 from django.test.utils import isolate_apps
 
-from cf_images import checks, conf
+from cf_images import checks, conf, image_fields
 from cf_images.checks import project
 from cf_images.storage import CloudflareImagesStorage, select_storage, selection
 
@@ -271,7 +271,7 @@ def test_a_project_without_select_storage_may_lack_its_aliases(
         class Meta:
             app_label = "app"
 
-    monkeypatch.setattr(project, "apps", Plain._meta.apps)
+    monkeypatch.setattr(image_fields, "apps", Plain._meta.apps)
     settings.CF_IMAGES = {"CLOUDFLARE_ALIAS": "cloud"}
     settings.ENV_NAME = "dev"
     assert found() == {}
@@ -292,7 +292,7 @@ def test_a_file_field_on_a_storage_of_images_gets_a_warning(
         class Meta:
             app_label = "app"
 
-    monkeypatch.setattr(project, "apps", Papers._meta.apps)
+    monkeypatch.setattr(image_fields, "apps", Papers._meta.apps)
     messages = found()
     assert messages["cf_images.W009"].obj is Papers._meta.get_field("document")
     assert "ImageField" in str(messages["cf_images.W009"].hint)
@@ -320,7 +320,7 @@ def test_a_file_field_on_select_storage_gets_a_warning(monkeypatch: pytest.Monke
         class Meta:
             app_label = "app"
 
-    monkeypatch.setattr(project, "apps", Papers._meta.apps)
+    monkeypatch.setattr(image_fields, "apps", Papers._meta.apps)
     assert only("cf_images.W009").obj is Papers._meta.get_field("document")
 
 
@@ -333,7 +333,7 @@ def test_a_secret_given_to_a_field_in_code_is_an_error(monkeypatch: pytest.Monke
         class Meta:
             app_label = "app"
 
-    monkeypatch.setattr(project, "apps", Album._meta.apps)
+    monkeypatch.setattr(image_fields, "apps", Album._meta.apps)
     message = only("cf_images.E010")
     assert message.obj is Album._meta.get_field("secret")
     assert SECRET not in str(message)
@@ -351,7 +351,7 @@ def test_a_secret_in_the_settings_of_the_fields_alias_is_fine(
         class Meta:
             app_label = "app"
 
-    monkeypatch.setattr(project, "apps", Album._meta.apps)
+    monkeypatch.setattr(image_fields, "apps", Album._meta.apps)
     assert found() == {}
 
 
@@ -643,6 +643,107 @@ def test_importing_a_module_loads_no_httpx_pillow_huey_or_stamina(module: str) -
     ).stdout.split()
     assert f"cf_images.{module}" in loaded
     assert not {"httpx", "PIL", "huey", "stamina", "httpcore", "werkzeug"} & set(loaded)
+
+
+# E028, W028, W029: default images
+
+
+@pytest.fixture
+def static(tmp_path: Path, settings: Any) -> Path:
+    """A static file of the project, and one of another name."""
+    (tmp_path / "defaults").mkdir()
+    (tmp_path / "defaults/anon.png").write_bytes(b"")
+    settings.STATICFILES_DIRS = [tmp_path]
+    return tmp_path
+
+
+def default_of(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    """Let the only model of the project have an image field with these options."""
+    with isolate_apps("tests.app"):
+
+        class Person(models.Model):
+            image = models.ImageField(**options)
+
+            class Meta:
+                app_label = "app"
+
+    monkeypatch.setattr(image_fields, "apps", Person._meta.apps)
+    return Person._meta.get_field("image")
+
+
+@pytest.mark.parametrize("env", ["dev", "production"])
+@pytest.mark.parametrize("given", ["defaults/anon.png", Path("defaults/anon.png")])
+@pytest.mark.parametrize("kind", ["default", "db_default"])
+@pytest.mark.usefixtures("static")
+def test_a_default_must_be_uploaded(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, env: str, given: Any, kind: str
+) -> None:
+    settings.ENV_NAME = env
+    settings.DEBUG = True
+    if kind == "db_default":
+        given = str(given)
+    field = default_of(monkeypatch, storage=select_storage, **{kind: given})
+    message = only("cf_images.W028")
+    assert message.obj is field
+    assert (
+        "'defaults/anon.png' must be in STORAGES[\"cloudflare_images\"] under exactly this name"
+        in message.msg
+    )
+    assert "manage.py cf_images defaults" in str(message.hint)
+
+
+@pytest.mark.usefixtures("static")
+def test_a_default_that_is_no_static_file_is_uploaded_by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    default_of(monkeypatch, storage=storages["cloudflare_images"], default="defaults/none.png")
+    message = only("cf_images.W029")
+    assert "'defaults/none.png' is no static file" in message.msg
+    assert "static files" in str(message.hint)
+
+
+@pytest.mark.parametrize(
+    "name", ["/anon.png", "../anon.png", "a//b.png", "x" * 2000, "variants", "a\nb.png", "anon~x/.png"]
+)
+def test_a_default_that_is_no_name_at_cloudflare_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    default_of(monkeypatch, storage=select_storage, max_length=3000, default=name)
+    if name == "anon~x/.png":
+        assert "cf_images.E028" not in found()
+        return
+    assert "cannot be the name of an image" in only("cf_images.E028").msg
+
+
+def test_a_default_cannot_be_private(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    private(settings)
+    default_of(monkeypatch, storage=select_storage, default="defaults/anon.png")
+    assert "require_signed_urls" in only("cf_images.E028").msg
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"storage": select_storage},
+        {"storage": select_storage, "default": ""},
+        {"storage": select_storage, "default": None},
+        {"storage": select_storage, "default": lambda: "a.png"},
+        {"storage": select_storage, "default": "https://imagedelivery.net/hash/a/public"},
+        {"storage": select_storage, "default": "a~083eb7b2-5392-4565-b69e-aff66acddd00.jpg"},
+        {"storage": storages["default"], "default": "defaults/none.png"},
+        {"storage": storages["staticfiles"], "default": "defaults/none.png"},
+        {"default": "defaults/none.png"},
+    ],
+)
+def test_other_defaults_are_left_alone(monkeypatch: pytest.MonkeyPatch, options: Any) -> None:
+    default_of(monkeypatch, **options)
+    assert found() == {}
+
+
+def test_a_default_is_left_alone_where_production_is_no_cloudflare(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storages_with(settings, cloudflare_images={"BACKEND": FILES})
+    default_of(monkeypatch, storage=select_storage, default="defaults/none.png")
+    assert found() == {}
 
 
 def test_every_check_of_the_source_is_tested_here() -> None:

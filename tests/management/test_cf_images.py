@@ -95,7 +95,7 @@ def test_name_that_resembles_nothing_gets_no_suggestion() -> None:
 def test_missing_subcommand_is_refused_with_their_names() -> None:
     done = manage("--settings=tests.settings")
     assert done.returncode == 2
-    assert "Name a subcommand (doctor, keys," in done.stderr
+    assert "Name a subcommand (defaults, doctor, keys," in done.stderr
 
 
 def test_subcommands_have_one_style() -> None:

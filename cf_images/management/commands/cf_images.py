@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 
 from cf_images.management.arguments import Names, djangos_options
-from cf_images.management.subcommands import doctor, keys, process, prune, resume, uploads, variants
+from cf_images.management.subcommands import defaults, doctor, keys, process, prune, resume, uploads, variants
 
 
 class Subcommand(Protocol):
@@ -29,6 +29,7 @@ class Subcommand(Protocol):
 
 
 SUBCOMMANDS: dict[str, Subcommand] = {
+    "defaults": defaults,
     "doctor": doctor,
     "keys": keys,
     "process": process,
@@ -42,7 +43,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 class Command(BaseCommand):
     """The command ``cf_images``."""
 
-    help = "Cloudflare Images: a doctor, background uploads, and the variants and signing keys of accounts."
+    help = (
+        "Cloudflare Images: a doctor, uploads, default images, and the variants and signing keys of accounts."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add a parser for each subcommand; Django's common options may stand before or after its name."""
