@@ -17,7 +17,7 @@ one, begins after that one's lease, deletes the old image first, and keeps its b
 arrive.
 """
 
-from cf_images.background import heartbeat, queue_state
+from cf_images.background import heartbeat, queue_state, tables
 from cf_images.background.enqueue import delete, enqueue_file, enqueue_url, upload_from_file, upload_from_url
 from cf_images.background.maintenance import prune, resume, retry
 from cf_images.background.pending import is_assumed_pending, is_pending, refresh_names
@@ -72,16 +72,18 @@ __all__ = [
 def process(hint: int | None = None) -> int:
     """Process the row ``hint`` if it is due, then others, for five seconds. Return their number.
 
-    A queue other than huey calls this in its worker. Notifies the queue again when more is due.
+    A queue other than huey calls this in its worker. Notifies the queue again when more is due. Without the
+    tables, it is ``ImproperlyConfigured``.
     """
     from cf_images.background import worker  # httpx, only where something is sent
 
-    heartbeat.worked()
-    heartbeat.touch()
-    queue_state.received()
-    if not is_inline() and worker.has_work_for_others():
-        notify()
-    done = worker.process(hint)
-    if done.more_due and not is_inline():
-        notify()
-    return done.rows
+    with tables.required():
+        heartbeat.worked()
+        heartbeat.touch()
+        queue_state.received()
+        if not is_inline() and worker.has_work_for_others():
+            notify()
+        done = worker.process(hint)
+        if done.more_due and not is_inline():
+            notify()
+        return done.rows

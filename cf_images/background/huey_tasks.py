@@ -9,13 +9,14 @@ from django.utils import timezone
 from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task, db_task, on_startup
 
-from cf_images.background import heartbeat, queue_state, worker
+from cf_images.background import heartbeat, queue_state, tables, worker
 from cf_images.background.queue_notifier import notify
 
 _MIN_DELAY = 1.0  # seconds; the consumer looks for scheduled tasks once a second
 
 
 @db_task(name="cf_images_process")  # type: ignore[untyped-decorator]  # huey has no types
+@tables.reported
 def cf_images_process(hint: int | None = None, *, is_scheduled: bool = False) -> None:
     """Process rows for a few seconds; no retries by huey, the row says what comes next.
 
@@ -37,6 +38,7 @@ def cf_images_process(hint: int | None = None, *, is_scheduled: bool = False) ->
 
 
 @db_periodic_task(crontab(minute="*"), name="cf_images_sweep")  # type: ignore[untyped-decorator]  # huey has no types
+@tables.reported
 def cf_images_sweep() -> None:
     """Each minute, wake a worker for rows that are due: an earlier message may have been lost."""
     next_at = worker.sweep()
@@ -49,6 +51,7 @@ def cf_images_sweep() -> None:
 
 
 @on_startup()  # type: ignore[untyped-decorator]  # huey has no types
+@tables.reported
 def cf_images_start() -> None:
     """A consumer that starts looks for work at once; called in each of its workers."""
     try:

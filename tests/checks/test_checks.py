@@ -750,7 +750,7 @@ def test_every_check_of_the_source_is_tested_here() -> None:
     package = Path(checks.__file__).parent
     modules = [*package.glob("*.py"), *package.with_name("storage").glob("*.py")]
     source = "".join(path.read_text(encoding="utf-8") for path in modules if path.name != "background.py")
-    ids = set(re.findall(r'id="(cf_images\.[A-Z]\d+)"', source))
+    ids = set(re.findall(r'"(cf_images\.[A-Z]\d+)"', source))
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    assert len(ids) == 19
+    assert len(ids) == 23
     assert {check_id for check_id in ids if check_id not in tests} == set()

@@ -88,7 +88,7 @@ def test_unknown_subcommand_is_refused_with_the_nearest_name() -> None:
 
 
 def test_name_that_resembles_nothing_gets_no_suggestion() -> None:
-    with pytest.raises(CommandError, match=r"'xyz'\. The subcommands are doctor, "):
+    with pytest.raises(CommandError, match=r"'xyz'\. The subcommands are defaults, "):
         call_command("cf_images", "xyz")
 
 

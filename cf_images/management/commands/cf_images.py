@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 
+from cf_images.background import tables
 from cf_images.management.arguments import Names, djangos_options
 from cf_images.management.subcommands import defaults, doctor, keys, process, prune, resume, uploads, variants
 
@@ -68,4 +69,8 @@ class Command(BaseCommand):
         if name is None:
             known = ", ".join(SUBCOMMANDS)
             raise CommandError(f"Name a subcommand ({known}); --help describes them.", returncode=2)
-        SUBCOMMANDS[name].handle(self, options)
+        try:
+            with tables.required():
+                SUBCOMMANDS[name].handle(self, options)
+        except tables.MissingTablesError as error:
+            raise CommandError(str(error)) from None

@@ -1,0 +1,1 @@
+"""What each tenant has in a schema of its own."""
