@@ -1,8 +1,9 @@
 """System checks: report at start-up what would fail at run time. No network; IDs never change.
 
 ``storages`` checks settings and accounts, ``project`` fields and other apps, ``names`` the length of fields,
-``defaults`` their default images, ``background`` the queue, ``tenants`` the schemas of the tables. Each check
-yields messages and may raise ``ImproperlyConfigured``, which E001 reports.
+``defaults`` their default images, ``renditions`` what other apps make of images, ``background`` the queue,
+``tenants`` the schemas of the tables. Each check yields messages and may raise ``ImproperlyConfigured``, which
+E001 reports.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from cf_images.checks import background, defaults, names, project, storages, tenants
+from cf_images.checks import background, defaults, names, project, renditions, storages, tenants
 from cf_images.checks.storages import Check
 
 _CHECKS = (
@@ -20,6 +21,7 @@ _CHECKS = (
     *project.CHECKS,
     *names.CHECKS,
     *defaults.CHECKS,
+    *renditions.CHECKS,
     *background.CHECKS,
     *tenants.CHECKS,
 )

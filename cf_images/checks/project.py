@@ -81,12 +81,8 @@ def other_apps() -> Messages:
             hint="Use django.contrib.staticfiles.storage.StaticFilesStorage, or what you had before.",
             id="cf_images.E008",
         )
-    for app, (setting, default) in _RENDITIONS.items():
-        alias = str(conf.project_setting(setting) or default)
-        if alias not in conf.storage_declarations() and "." not in alias:  # a dotted path names a class
-            alias = "default"
-        is_used = apps.is_installed(app) and alias in declared
-        if is_used and conf.option("unique_names", declared[alias]):
+    for app, setting, alias in rendition_aliases():
+        if alias in declared and conf.option("unique_names", declared[alias]):
             yield checks.Warning(
                 f'{app} keeps its renditions in STORAGES["{alias}"], where every save gets a new name: '
                 f"it would store, and you would pay for, the same rendition again and again.",
@@ -108,6 +104,16 @@ def local_view() -> Messages:
             hint='Add path("cf-images/", include("cf_images.urls")) to your URLs.',
             id="cf_images.W014",
         )
+
+
+def rendition_aliases() -> Iterator[tuple[str, str, str]]:
+    """Yield each installed app that makes renditions, the setting that names their alias, and the alias."""
+    for app, (setting, default) in _RENDITIONS.items():
+        alias = str(conf.project_setting(setting) or default)
+        if alias not in conf.storage_declarations() and "." not in alias:  # a dotted path names a class
+            alias = "default"
+        if apps.is_installed(app):
+            yield app, setting, alias
 
 
 CHECKS: tuple[Check, ...] = (selection, fields, other_apps, local_view)

@@ -378,7 +378,13 @@ def test_renditions_under_unique_names_get_a_warning(app: str, settings: Any) ->
     message = only("cf_images.W012")
     assert message.msg.startswith(f'{app} keeps its renditions in STORAGES["cloudflare_images"]')
     assert setting in str(message.hint)
-    storages_with(settings, cloudflare_images={"BACKEND": CLOUDFLARE, "OPTIONS": {"unique_names": False}})
+    options = {"unique_names": False}
+    storages_with(settings, cloudflare_images={"BACKEND": CLOUDFLARE, "OPTIONS": options})
+    assert list(found()) == ["cf_images.W031"], "the next thing to correct"
+    original = {"width": 9999, "height": 9999}
+    settings.CF_IMAGES = {"VARIANTS": {"original": original}}
+    options = {**options, "variant": "original"}
+    storages_with(settings, cloudflare_images={"BACKEND": CLOUDFLARE, "OPTIONS": options})
     assert found() == {}
 
 
@@ -752,5 +758,5 @@ def test_every_check_of_the_source_is_tested_here() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in modules if path.name != "background.py")
     ids = set(re.findall(r'"(cf_images\.[A-Z]\d+)"', source))
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    assert len(ids) == 23
+    assert len(ids) == 25
     assert {check_id for check_id in ids if check_id not in tests} == set()
