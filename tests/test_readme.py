@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import unittest
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +256,38 @@ def test_the_layers_in_contributing_are_those_of_the_tests() -> None:
         r"^\d+\. (.*)$", CONTRIBUTING.partition("earlier layer")[2].partition("\n## ")[0], re.M
     )
     assert [tuple(re.findall(r"`(\w+)`", line)) for line in lines] == list(LAYERS)
+
+
+# The test extra without what are tools, and no packages that a project combines with this one.
+TOOLS = {
+    *(
+        "django-cf-images",
+        "cloudflare",
+        "hypothesis",
+        "jinja2",
+        "psycopg",
+        "pymysql",
+        "redis",
+        "respx",
+        "socksio",
+    ),
+    *("pytest", "pytest-cov", "pytest-django", "pytest-timeout", "pytest-xdist"),
+}
+
+
+def test_the_other_packages_that_it_names_are_exactly_those_of_the_tests() -> None:
+    named = re.search(r"Our tests run with the real packages: ([^.]+)\.", README)
+    assert named
+    readme = {name.strip().lower() for name in named[1].replace("\n", " ").split(",")}
+    readme = {"djangorestframework" if name == "django rest framework" else name for name in readme}
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
+    in_extra = {re.split(r"[\[>=<~!]", requirement)[0] for requirement in extra}
+    assert readme == in_extra - TOOLS
+    sources = [ROOT / "tests/test_neighbors.py", ROOT / "tests/settings.py"]
+    sources += (ROOT / "tests/neighbors").rglob("*.py")
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    modules = metadata.packages_distributions()
+    modules = {module: found for module, found in modules.items() if module != "tests"}  # some bring theirs
+    for name in readme:
+        own = [module for module, found in modules.items() if name in [item.lower() for item in found]]
+        assert any(re.search(rf"\b{module}\b", text) for module in own), f"no test uses {name}"

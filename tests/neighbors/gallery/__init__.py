@@ -1,0 +1,1 @@
+"""Models with the image fields of other packages."""
