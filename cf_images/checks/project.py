@@ -86,7 +86,8 @@ def other_apps() -> Messages:
             yield checks.Warning(
                 f'{app} keeps its renditions in STORAGES["{alias}"], where every save gets a new name: '
                 f"it would store, and you would pay for, the same rendition again and again.",
-                hint=f'Give it an alias with OPTIONS {{"unique_names": False}} in {setting}, or local files.',
+                hint=f'Give it an alias with OPTIONS {{"unique_names": False}} in {setting}, and with a '
+                f"variant that does not make renditions smaller; or local files.",
                 id="cf_images.W012",
             )
 

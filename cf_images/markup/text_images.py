@@ -58,8 +58,8 @@ def image_of(image: Any) -> Any:
     if not image:
         return None
     text = _text_of(image)
-    if text is None:
-        return _refused(abbreviate(image), f"it is a {type(image).__name__}")
+    if text is None:  # its repr may hold what no log may show, such as signed URLs
+        return _refused(f"A value of the type {type(image).__name__}", "it is no text, and has no URL")
     if not text or text.startswith(_URL_BEGINNINGS):
         return text
     if problem := text_problem(text):

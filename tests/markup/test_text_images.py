@@ -176,6 +176,12 @@ class TestRefused:
         assert "\n" not in record.getMessage()
 
 
+def test_the_log_shows_no_signed_url_in_a_value_of_another_type(caplog: Any) -> None:
+    assert image_tag({"avatar": f"{BASE}/a/avatar?exp=1&sig=s3cret"}, alt="") == ""
+    assert "A value of the type dict" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 def test_visitors_cannot_fill_the_log(caplog: Any) -> None:
     for number in range(2 * text_images._MAX_REPORTED):
         variant_url(f"javascript:{number}", "avatar")
