@@ -19,29 +19,49 @@ _MAX_STREAM_BYTES = 10 * MAX_BYTES  # more than any photo that fit_limits reduce
 def from_start(content: Any) -> Iterator[IO[bytes]]:
     """Give ``content``, a file, at its first byte and able to seek; afterwards it is open and where it
     was.
+
+    What cannot seek is copied, and so is a Django ``File`` with a ``chunks()`` of its own: those are what
+    Django's storages save.
     """
     if content.closed:
         raise ImageRejectedError(f"The file {_name(content)} is closed: open it before it is saved.")
-    if not content.seekable():
-        with SpooledTemporaryFile(max_size=_MEMORY_BYTES) as copy:
-            _copy(content, copy)
-            yield copy
-        return
-    position = content.tell()
-    content.seek(0)
+    position = content.tell() if content.seekable() else None
     try:
-        yield cast("IO[bytes]", content)
+        if position is None or _has_own_chunks(content):
+            with SpooledTemporaryFile(max_size=_MEMORY_BYTES) as copy:
+                _copy(content, copy)
+                yield copy
+        else:
+            content.seek(0)
+            yield cast("IO[bytes]", content)
     finally:
-        content.seek(position)
+        if position is not None and not content.closed:
+            content.seek(position)
 
 
-def _copy(stream: Any, target: IO[bytes]) -> None:
+def _has_own_chunks(content: Any) -> bool:
+    """Return whether a subclass or an instance of Django's ``File`` overrides ``chunks()``."""
+    chunks = getattr(content, "chunks", None)
+    return chunks is not None and not str(chunks.__module__).startswith("django.core.files.")
+
+
+def _chunks(content: Any) -> Iterator[Any]:
+    if _has_own_chunks(content):
+        yield from content.chunks()
+        return
+    while chunk := content.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _copy(content: Any, target: IO[bytes]) -> None:
     total = 0
-    while chunk := stream.read(_CHUNK_BYTES):
+    for chunk in _chunks(content):
+        if isinstance(chunk, str):
+            raise ImageRejectedError(f"The file {_name(content)} gives text; open it in binary mode.")
         total += len(chunk)
         if total > _MAX_STREAM_BYTES:
             raise ImageRejectedError(
-                f"The stream {_name(stream)} has more than {_MAX_STREAM_BYTES // 1024**2} MB; "
+                f"The stream {_name(content)} has more than {_MAX_STREAM_BYTES // 1024**2} MB; "
                 f"the limit is {MAX_BYTES // 1024**2} MB."
             )
         target.write(chunk)

@@ -164,6 +164,32 @@ def test_a_file_of_several_chunks_survives(storage: Storage) -> None:
         assert b"".join(file.chunks()) == large
 
 
+class Decrypting(ContentFile):  # type: ignore[type-arg]
+    """A file whose bytes are not what its ``chunks()`` give."""
+
+    def chunks(self, chunk_size: int | None = None) -> Any:
+        for chunk in super().chunks(chunk_size):
+            yield bytes(byte ^ 0xFF for byte in chunk)
+
+
+def test_chunks_of_a_subclass_are_what_is_saved(storage: Storage) -> None:
+    content = Decrypting(bytes(byte ^ 0xFF for byte in PNG), name="photo.png")
+    content.seek(20)
+    name = storage.save("photo.png", content)
+    assert content_of(storage, name) == PNG
+    assert not content.closed
+
+
+def test_chunks_of_a_single_file_are_what_is_saved(storage: Storage) -> None:
+    def failing(chunk_size: int | None = None) -> Any:
+        raise OSError("The source has gone.")
+
+    content = ContentFile(PNG)
+    content.chunks = failing  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="The source has gone"):
+        storage.save("photo.png", content)
+
+
 def test_open_of_a_missing_image_is_file_not_found(storage: Storage) -> None:
     with pytest.raises(FileNotFoundError):
         storage.open("missing.png")
