@@ -3,6 +3,9 @@
     python3 dev.py run [--once]      the example project (--once: on free ports, try it out and exit)
     python3 dev.py test              all tests, with branch coverage
     python3 dev.py test ARGS         pytest with these arguments, e.g. tests/images/test_names.py -k stem
+    python3 dev.py test --all        all tests, Django's own in all modes, every tox environment: hours
+    python3 dev.py django-tests [MODE …]
+                                     Django's own tests of files with the storages of this package
     python3 dev.py check             ruff, mypy, and whether a migration is missing
     python3 dev.py bench [ARGS]      the benchmarks
 
@@ -39,13 +42,19 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "dev-stamp"  # says which extra of which pyproject.toml is installed
 UNFINISHED = "unfinished"
 EXTRAS = ("emulator", "test", "bench", "dev")  # each contains the one before
-COMMANDS = {"run": "emulator", "test": "test", "check": "dev", "bench": "bench"}
+COMMANDS = {"run": "emulator", "test": "test", "django-tests": "test", "check": "dev", "bench": "bench"}
 
 # Variables that would bring in other code or settings, or send pip elsewhere.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "DJANGO_SETTINGS_MODULE", "PIP_USER", "PIP_TARGET")
 
 # Each worker has its own database and emulator; more than four only slow each other down.
 COVERAGE = ("-n", "auto", "--maxprocesses", "4", "--cov", "--cov-report", "term", "--cov-fail-under", "95")
+ALL_TESTS = {
+    "pytest": ("-m", "pytest", *COVERAGE),
+    "django-tests": ("-m", "tests.django_suite"),
+    "tox": ("-m", "tox", "run"),
+}
+SKIPPED = 77  # the status of what could not run, for example without a network
 CHECKS = {
     "ruff check": ("-m", "ruff", "check", "."),
     "ruff format": ("-m", "ruff", "format", "--check", "."),
@@ -89,23 +98,29 @@ def main() -> None:
     if command not in COMMANDS or (command == "run" and arguments not in ([], ["--once"])):
         print(__doc__)
         sys.exit(0 if sys.argv[-1] in ("-h", "--help") else 2)
-    set_up(COMMANDS[command])
+    is_all = command == "test" and arguments == ["--all"]
+    set_up("dev" if is_all else COMMANDS[command])
     if command == "run":
         sys.exit(run(once=bool(arguments)))
     if command == "bench":
         become("-m", "benchmarks", *arguments)
-    if command == "test":
+    if command == "django-tests":
+        become("-m", "tests.django_suite", *arguments)
+    if command == "test" and not is_all:
         become("-m", "pytest", *(arguments or COVERAGE))
-    check()
+    run_each(ALL_TESTS if is_all else CHECKS)
 
 
-def check() -> None:
-    """Run every check, then say which failed."""
-    failed = []
-    for name, arguments in CHECKS.items():
+def run_each(commands: "dict[str, tuple[str, ...]]") -> None:
+    """Run every command, then say which were skipped and which failed."""
+    ended = {}
+    for name, arguments in commands.items():
         print(f"== {name}", flush=True)  # before what the other process writes
-        if call(PYTHON, *arguments):
-            failed.append(name)
+        ended[name] = call(PYTHON, *arguments)
+    skipped = [name for name, status in ended.items() if status == SKIPPED]
+    failed = [name for name, status in ended.items() if status not in (0, SKIPPED)]
+    if skipped:
+        print("dev.py: skipped: " + ", ".join(skipped))
     sys.exit("dev.py: failed: " + ", ".join(failed) if failed else 0)
 
 
