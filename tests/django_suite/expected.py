@@ -174,7 +174,7 @@ REASONS = (
     ),
     Reason(
         because="A name in the database has at most 255 characters.",
-        error=r"the limit in the background is 255",
+        error=r"the limit (in the background )?is 255",
         modes=GIVEN - {"direct-given"},
         tests=("test_extended_length_storage",),
     ),
