@@ -44,8 +44,11 @@ class DirectStorage(CloudflareImagesStorage):
     def _original(self, name: str) -> IO[bytes]:
         original = super()._original(name)
         text = text_of(original.read())
-        original.seek(0)
-        return original if text is None else io.BytesIO(text)
+        if text is None:
+            original.seek(0)
+            return original
+        original.close()
+        return io.BytesIO(text)
 
     def size(self, name: str) -> int:
         """Return the bytes of the text, or of an image that carries none."""

@@ -50,7 +50,8 @@ def test_an_image_is_stored_and_its_text_read(cloudflare: Any, content: str | by
     with storage.open(name) as file:
         assert file.read() == expected
     assert storage.size(name) == len(expected)
-    assert storage.client.download(name).read().startswith(b"\x89PNG")
+    with storage.client.download(name) as download:
+        assert b"".join(download).startswith(b"\x89PNG")
 
 
 class Listed(unittest.TestCase):
