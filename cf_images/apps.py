@@ -14,7 +14,7 @@ class CFImagesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register checks and HEIC, validate image fields and let their rows load, guard the account in tests."""
+        """Register checks and HEIC, extend the image fields, and guard the account in test runs."""
         from cf_images import checks, conf, image_fields, validators
         from cf_images.client import guard
         from cf_images.images import heic

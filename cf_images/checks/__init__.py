@@ -2,8 +2,8 @@
 
 ``storages`` checks settings and accounts, ``project`` fields and other apps, ``names`` the length of fields,
 ``defaults`` their default images, ``renditions`` what other apps make of images, ``background`` the queue,
-``tenants`` the schemas of the tables. Each check yields messages and may raise ``ImproperlyConfigured``, which
-E001 reports.
+``tenants`` the schemas of the tables. Each check yields messages and may raise ``ImproperlyConfigured``,
+which E001 reports.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from cf_images.images.reading import from_start
 from cf_images.storage import file_names, legacy_names, pending_urls, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
-from cf_images.storage.files import CloudflareImagesFile, readable
+from cf_images.storage.files import CloudflareImagesFile, content_of
 from cf_images.storage.selection import named
 from cf_images.variants import FlexibleVariant, grammar
 
@@ -247,7 +247,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
 
     def _save(self, name: str, content: File[Any]) -> str:
         filename = os.path.basename(content.name or name)
-        with from_start(readable(content)) as start:
+        with from_start(content_of(content)) as start:
             file, info = images.accept(start, reduce=self.options.fit_limits)
             if self.options.unique_names:
                 name = names.with_extension(name, info.extension)

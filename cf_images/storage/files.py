@@ -7,10 +7,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from django.core.files.base import File
-from django.core.files.uploadedfile import InMemoryUploadedFile
 from django.db.models.fields.files import FieldFile
-
-_DJANGOS_CHUNKS = (File.chunks, InMemoryUploadedFile.chunks)  # these give what read() gives
 
 
 class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy only
@@ -42,32 +39,6 @@ class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy 
         return int(size)
 
 
-class _Chunks(io.RawIOBase):
-    """The chunks of a file as a stream."""
-
-    def __init__(self, file: File[Any]) -> None:
-        self.name = file.name
-        self._chunks = iter(file.chunks())
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._rest) < size:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                size = len(self._rest)
-                break
-            self._rest += chunk
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-
-def readable(content: File[Any]) -> Any:
-    """Return the file to read for ``content``: that of a field; a stream, where its class makes its chunks
-    itself, as Django's own storages read them.
-    """
-    if getattr(type(content), "chunks", None) not in _DJANGOS_CHUNKS:
-        return _Chunks(content)
-    return content.file if isinstance(content, FieldFile) else content
+def content_of(file: File[Any]) -> Any:
+    """Return what is read for a file to save: the file of a field that is saved again."""
+    return file.file if isinstance(file, FieldFile) else file

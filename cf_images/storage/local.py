@@ -16,7 +16,6 @@ from urllib.parse import unquote
 from django.apps import apps
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
-from django.db.models.fields.files import FieldFile
 from django.urls import NoReverseMatch, reverse
 from django.utils.deconstruct import deconstructible
 
@@ -34,7 +33,7 @@ from cf_images.images.reading import from_start
 from cf_images.storage import file_names, renamed
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
-from cf_images.storage.files import readable
+from cf_images.storage.files import content_of
 from cf_images.storage.pending_urls import pending_url, requested_query, with_query
 from cf_images.variants import FlexibleVariant, Transform, grammar
 
@@ -105,7 +104,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         """Refuse what ``CloudflareImagesStorage`` would, unless ``VALIDATE_LOCAL_FILES`` is off."""
         if not conf.setting("VALIDATE_LOCAL_FILES"):
             return self.save_exactly(self._name_for(name, _extension_of(content)), content)
-        original = readable(content)
+        original = content_of(content)
         with from_start(original) as start:
             try:
                 file, info = images.accept(start, reduce=cloudflare_options().fit_limits)
@@ -115,8 +114,8 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
             name = self._name_for(name, info.extension)
             return self.save_exactly(name, content if file is original else File(file))
 
-    def _name_for(self, name: str, extension: str | None) -> str:
-        is_renamed = self.has_unique_names and extension
+    def _name_for(self, name: str, extension: str) -> str:
+        is_renamed = self.has_unique_names and extension  # none for what is no image
         return names.with_extension(name, extension) if is_renamed else name
 
     def save_exactly(self, name: str, content: Any) -> str:
@@ -319,7 +318,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
 def _extension_of(content: File[Any]) -> str:
     """Return the extension that matches the detected format; empty for what is no image."""
     try:
-        with from_start(content.file if isinstance(content, FieldFile) else content) as start:
+        with from_start(content_of(content)) as start:
             return images.inspect(start).extension
     except ImageRejectedError:
         return ""
