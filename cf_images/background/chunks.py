@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
@@ -43,16 +44,17 @@ def copy(upload: Upload, *, using: str) -> IO[bytes]:
     Raise ``BytesGoneError`` when a chunk is missing.
     """
     first = upload.__dict__.pop(_FIRST, None)  # the row is kept without it
-    file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115  # the caller closes it
-    for position in range(-(-(upload.size or 0) // CHUNK_BYTES)):
-        chunk = _chunks(using).filter(upload=upload, position=position).values_list("data", flat=True)
-        data = first if position == 0 and first is not None else chunk.first()
-        if data is None:
-            file.close()
-            raise BytesGoneError(upload.name)
-        file.write(data)
-    file.seek(0)
-    return file
+    with ExitStack() as stack:
+        file = stack.enter_context(SpooledTemporaryFile(max_size=_MEMORY_BYTES))
+        for position in range(-(-(upload.size or 0) // CHUNK_BYTES)):
+            chunk = _chunks(using).filter(upload=upload, position=position).values_list("data", flat=True)
+            data = first if position == 0 and first is not None else chunk.first()
+            if data is None:
+                raise BytesGoneError(upload.name)
+            file.write(data)
+        file.seek(0)
+        stack.pop_all()  # complete: the caller closes it
+        return file
 
 
 def delete(upload_id: int, *, using: str) -> None:

@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from cf_images import conf
-from cf_images.background import page_rows, timing
+from cf_images.background import chunks, page_rows, timing
 from cf_images.background.destinations import Destination, destinations
 from cf_images.background.rows import uploads
 from cf_images.models import Upload
@@ -111,7 +111,8 @@ def claim(pk: int) -> Claim | None:
         .filter(pk=pk, next_attempt_at__lte=now)
         .update(lease=lease, next_attempt_at=now + timing.LEASE, attempts=F("attempts") + 1)
     )
-    upload = uploads().filter(pk=pk, lease=lease).first() if taken else None
+    # With the first chunk of its bytes: most images have no other.
+    upload = chunks.with_first(uploads()).filter(pk=pk, lease=lease).first() if taken else None
     return Claim(upload) if upload else None
 
 

@@ -11,7 +11,7 @@ from django.core.files.storage import storages
 from django.db import models
 from django.test.utils import isolate_apps
 
-from cf_images.checks import names
+from cf_images import image_fields
 from cf_images.storage import select_storage
 
 pytestmark = pytest.mark.usefixtures("bare")
@@ -48,7 +48,7 @@ def found(
             class Meta:
                 app_label = "app"
 
-        monkeypatch.setattr(names, "apps", apps)
+        monkeypatch.setattr(image_fields, "apps", apps)
         messages = [message for message in run_checks() if message.id == "cf_images.E022"]
         assert all(message.obj is Short._meta.get_field("image") for message in messages)
         return messages
