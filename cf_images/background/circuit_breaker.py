@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from cf_images import conf
 from cf_images.background import outages, timing
 from cf_images.background.rows import breakers
 from cf_images.models import MAX_ERROR_LENGTH, CircuitBreaker
@@ -22,7 +23,6 @@ from cf_images.models import MAX_ERROR_LENGTH, CircuitBreaker
 # For so long a process takes a breaker for closed, as it was when it was read: another process may have
 # opened it since.
 _FRESH = timedelta(seconds=0.5)
-_closed: dict[str, datetime] = {}  # when the breaker of an account was read, closed and without failures
 
 RATE_LIMITED = "Cloudflare asks to wait: too many requests"
 
@@ -59,7 +59,7 @@ def admit(account_key: str, token_digest: str = "") -> Admission | None:
     breaker = breakers().filter(pk=account_key).first()
     if breaker is None or breaker.paused_until is None:  # also where there is no account: local files
         if breaker is None or not breaker.failures:
-            _closed[account_key] = read_at
+            _closed()[account_key] = read_at
         return admission
     if _has_another(breaker, token_digest):
         resume([account_key])
@@ -152,16 +152,22 @@ def _pause(
 
 def clear_cache() -> None:
     """Forget which breakers are closed."""
-    _closed.clear()
+    _closed().clear()
+
+
+@conf.cached
+def _closed() -> dict[str, datetime]:
+    """When the breaker of an account was read, closed and without failures."""
+    return {}
 
 
 def _is_known_closed(account_key: str) -> bool:
-    read_at = _closed.get(account_key)
+    read_at = _closed().get(account_key)
     return read_at is not None and abs(timezone.now() - read_at) < _FRESH
 
 
 def _row(admission: Admission) -> QuerySet[CircuitBreaker]:
     """Return the row, which is about to change."""
-    _closed.pop(admission.account_key, None)
+    _closed().pop(admission.account_key, None)
     breakers().get_or_create(pk=admission.account_key)
     return breakers().filter(pk=admission.account_key)

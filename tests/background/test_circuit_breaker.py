@@ -304,7 +304,7 @@ def test_closed_breaker_is_read_twice_a_second_at_most(clock: Clock) -> None:
 def test_pause_of_another_process_is_seen_after_a_moment(clock: Clock) -> None:
     admission()
     open_by_failures()
-    circuit_breaker._closed["account"] = clock.now()  # what another process remembers
+    circuit_breaker._closed()["account"] = clock.now()  # what another process remembers
     assert circuit_breaker.admit("account"), "the price of few queries"
     clock.advance(seconds=0.6)
     assert circuit_breaker.admit("account") is None
@@ -342,3 +342,10 @@ def test_probe_without_a_row_to_send_is_left_to_another_worker(
     again = circuit_breaker.admit(account.key)
     assert again
     assert again.probe
+
+
+def test_a_breaker_read_with_other_time_zone_support_is_read_as_well(settings: Any) -> None:
+    settings.USE_TZ = True
+    assert circuit_breaker.admit("account")
+    settings.USE_TZ = False
+    assert circuit_breaker.admit("account")
