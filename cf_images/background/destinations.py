@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 
 from cf_images import conf
 from cf_images.accounts import Account, find_account
-from cf_images.background.rows import FIRST_MOMENT, unfinished, uploads
+from cf_images.background.rows import unfinished, uploads
 from cf_images.models import Upload
 
 logger = logging.getLogger("cf_images.background")
@@ -50,7 +50,7 @@ class Destination:
         """Return the account of an alias; if the alias has gone, of another one with the same account."""
         return self.accounts.get(alias) or next(iter(self.accounts.values()))
 
-    def rows(self, *, after: datetime = FIRST_MOMENT) -> QuerySet[Upload]:
+    def rows(self, *, after: datetime | None = None) -> QuerySet[Upload]:
         """Return the unfinished rows that can be processed here; those due ``after`` a moment."""
         rows = unfinished(after=after).filter(account=self.account_key)
         return rows.filter(storage__in=list(self.storages)) if self.account_key == LOCAL else rows

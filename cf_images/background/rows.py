@@ -8,18 +8,19 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import IO
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error, router, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from cf_images.background import chunks, page_rows
 from cf_images.exceptions import ImageNotFoundError
 from cf_images.models import UNCONFIRMED, CircuitBreaker, State, Upload
 
-FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
+_AGES = timedelta(days=36_500)  # before any row
 
 # IDs of private images, which only rows have. A page with many of them must not query for each: beyond a few
 # queries a second, url() gives the URL of the pending view, which knows every image; it adds what it finds.
@@ -50,13 +51,13 @@ def uploads() -> QuerySet[Upload]:
     return Upload.objects.using(database())
 
 
-def unfinished(*, after: datetime = FIRST_MOMENT) -> QuerySet[Upload]:
+def unfinished(*, after: datetime | None = None) -> QuerySet[Upload]:
     """Return the uploads for which a worker has something to do, now or later; those due ``after`` a moment.
 
     One comparison, and not ``IS NOT NULL``, is what SQLite and MariaDB find in the index: else they read all
     finished rows, which are the first in it.
     """
-    return uploads().filter(next_attempt_at__gt=after)
+    return uploads().filter(next_attempt_at__gt=after or timezone.now() - _AGES)
 
 
 def breakers() -> QuerySet[CircuitBreaker]:

@@ -246,6 +246,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
     # Storing
 
     def _save(self, name: str, content: File[Any]) -> str:
+        name = file_names.text(name)  # a path, where get_available_name() of a subclass leaves it one
         filename = os.path.basename(content.name or name)
         with from_start(content_of(content)) as start:
             file, info = images.accept(start, reduce=self.options.fit_limits)

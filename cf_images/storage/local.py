@@ -316,7 +316,9 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
 
 
 def _extension_of(content: File[Any]) -> str:
-    """Return the extension that matches the detected format; empty for what is no image."""
+    """Return the extension that matches the detected format; empty for what is no image, or is read once."""
+    if not content.seekable():
+        return ""
     try:
         with from_start(content_of(content)) as start:
             return images.inspect(start).extension

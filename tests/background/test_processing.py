@@ -307,3 +307,12 @@ def test_queue_is_huey_where_djhuey_is_installed(monkeypatch: pytest.MonkeyPatch
     assert queue_notifier.queue() == "huey"
     monkeypatch.setattr("django.apps.apps.is_installed", lambda _: False)
     assert queue_notifier.queue() == "none"
+
+
+def test_rows_are_processed_without_time_zones(accept: Accept, cloudflare: Any, settings: Any) -> None:
+    settings.USE_TZ = False
+    row = accept()
+    assert work() == 1
+    assert worker.next_due() is None
+    row.refresh_from_db()
+    assert row.state == State.STORED

@@ -22,6 +22,7 @@ class Mode:
             "UNIQUE_NAMES": self.unique_names,
             "QUEUE": "none",  # only the storage itself processes images
             "API_RATE": None,
+            "VALIDATE_LOCAL_FILES": False,  # the tests store text
         }
 
 

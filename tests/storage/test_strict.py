@@ -173,3 +173,25 @@ def test_upload_from_file_refuses_the_same_for_local_files(body: bytes) -> None:
 def test_upload_from_file_stores_an_image_in_any_storage() -> None:
     name = upload_from_file(ContentFile(HEIC, name="a.heic"), storage="renditions_elsewhere")
     assert storages["renditions_elsewhere"].size(name) == len(HEIC)
+
+
+class Once(io.RawIOBase):
+    """A stream that can be read only once, such as a response."""
+
+    def __init__(self, body: bytes) -> None:
+        self._stream = io.BytesIO(body)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._stream.readinto(buffer)
+
+
+@pytest.mark.parametrize("is_validated", [True, False])
+def test_a_stream_that_is_read_once_is_saved_whole(settings: Any, tmp_path: Path, is_validated: bool) -> None:
+    settings.CF_IMAGES = {"VALIDATE_LOCAL_FILES": is_validated}
+    storage, body = LocalImagesStorage(location=tmp_path), picture()
+    name = storage.save("a.png", File(Once(body), name="a.png"))
+    with storage.open(name) as file:
+        assert file.read() == body
