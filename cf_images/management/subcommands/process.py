@@ -19,7 +19,7 @@ from django.db.models import Count, Min, QuerySet
 from django.utils import timezone
 from tqdm import tqdm
 
-from cf_images.background import activity, heartbeat, wording
+from cf_images.background import activity, heartbeat, tables, wording
 from cf_images.background.destinations import destinations
 from cf_images.background.leases import due
 from cf_images.background.reporting import status
@@ -185,9 +185,12 @@ def _try_one(sweeps: _Sweeps, trouble: _Trouble | None) -> bool:
     """Process one row; a database that is away for a moment does not end a service."""
     try:
         close_old_connections()
-        heartbeat.start()
-        sweeps.run()
-        found = process_one()
+        with tables.required():
+            heartbeat.start()
+            sweeps.run()
+            found = process_one()
+    except tables.MissingTablesError:
+        raise  # that does not pass by itself
     except Exception as error:
         # Each driver has errors of its own for a connection that is gone, and not all are Django's.
         if trouble is None:
