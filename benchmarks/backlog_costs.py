@@ -59,8 +59,8 @@ def _measure(rows: int) -> Figures:
         "others": _median(worker.has_work_for_others, _TIMES),
         "next_due": _median(worker.next_due, _TIMES),
         "sweep": _median(worker.sweep, _SELDOM),
-        "url": _median(lambda: pending._PendingNames()._read(), _SELDOM),
-        "url_bytes": _bytes(lambda: pending._PendingNames()._read()),
+        "url": _median(lambda: pending._read(), _SELDOM),
+        "url_bytes": _bytes(lambda: pending._read()),
         "status": _median(status, _SELDOM),
         "uploads": _median(_uploads, _SELDOM),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 from hypothesis import settings as hypothesis_settings
-from PIL import Image
+from PIL import Image, ImageFile
 
 from cf_images import conf
 from cf_images.accounts import signing_keys
@@ -41,6 +41,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def _no_keys_are_known() -> None:
     """Those of another test's account."""
     signing_keys.clear_cache()
+
+
+@pytest.fixture(autouse=True)
+def _truncated_images_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's default, which importing WeasyPrint changes for the whole process."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
 
 
 @pytest.fixture

@@ -283,7 +283,7 @@ def test_the_other_packages_that_it_names_are_exactly_those_of_the_tests() -> No
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
     in_extra = {re.split(r"[\[>=<~!]", requirement)[0] for requirement in extra}
     assert readme == in_extra - TOOLS
-    sources = [ROOT / "tests/test_neighbors.py", ROOT / "tests/settings.py"]
+    sources = [*(ROOT / "tests").glob("test_neighbors*.py"), ROOT / "tests/settings.py"]
     sources += (ROOT / "tests/neighbors").rglob("*.py")
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
     modules = metadata.packages_distributions()

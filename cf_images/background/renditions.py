@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import DatabaseError, transaction
@@ -50,6 +51,12 @@ def claim_rendition(upload: Upload, key: str) -> bool:
             return is_new or bool(is_over.update(claimed_until=until))
     except DatabaseError:
         return True
+
+
+def give_up_rendition(upload: Upload, key: str) -> None:
+    """Let the next request render what this one could not."""
+    with suppress(DatabaseError):
+        _rows(upload, key).exclude(claimed_until=None).delete()
 
 
 def keep_rendition(upload: Upload, rendition: Rendition) -> None:

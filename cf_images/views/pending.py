@@ -33,6 +33,7 @@ from cf_images.background import chunks
 from cf_images.background.renditions import (
     claim_rendition,
     find_rendition,
+    give_up_rendition,
     keep_rendition,
     wait_for_rendition,
 )
@@ -165,9 +166,13 @@ def _rendition(request: HttpRequest, upload: Upload, transform: Transform) -> Ht
     key = _key(transform, rendering.preferred(transform, accept))
 
     def claim_and_render() -> Rendition | None:
-        if claim_rendition(upload, key):
+        if not claim_rendition(upload, key):
+            return find_rendition(upload, key)  # kept meanwhile, or another process is rendering it
+        try:
             return _render(upload, transform, accept, key)
-        return find_rendition(upload, key)  # kept meanwhile, or another process is rendering it
+        except BaseException:  # even where the process is ending: the next request tries again at once
+            give_up_rendition(upload, key)
+            raise
 
     try:
         found = find_rendition(upload, key) or render_once((upload.pk, key), claim_and_render)

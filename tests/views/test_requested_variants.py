@@ -213,7 +213,7 @@ class TestLocal:
         self, name: str, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(local_view, "MAX_SECONDS", 1e-9)
-        assert client.get(storages["default"].url(name, "w=200"))["Location"] == "/media/a%20%C3%A9.png"
+        assert client.get(storages["default"].url(name, "w=200"))["Location"] == f"/media/{name}"
 
     def test_in_debug_everything_is_rendered_and_nothing_signed(
         self, name: str, client: Client, settings: Any
