@@ -52,15 +52,16 @@ def _measure(rows: int) -> Figures:
     _fill(rows - Upload.objects.count(), now=timezone.now())
     _analyze()
     (account,) = (found for found in destinations.destinations() if found.accounts)
-    due = iter(list(leases.due(account).values_list("pk", flat=True)[: _TIMES + 1]))
+    due = list(leases.due(account).values_list("pk", flat=True)[: _TIMES + 1])
+    claims, following = len(due) - 1, iter(due)
     return {
         "find": _median(lambda: leases.candidates(account), _TIMES),
-        "claim": _median(lambda: leases.claim(next(due)), min(_TIMES, rows - 1)),
+        "claim": _median(lambda: leases.claim(next(following)), claims),
         "others": _median(worker.has_work_for_others, _TIMES),
         "next_due": _median(worker.next_due, _TIMES),
         "sweep": _median(worker.sweep, _SELDOM),
-        "url": _median(lambda: pending._read(), _SELDOM),
-        "url_bytes": _bytes(lambda: pending._read()),
+        "url": _median(pending._read, _SELDOM),
+        "url_bytes": _bytes(pending._read),
         "status": _median(status, _SELDOM),
         "uploads": _median(_uploads, _SELDOM),
     }
