@@ -20,9 +20,9 @@ _LIST = "[]"
 _MAX_DEPTH = 16  # of objects in objects; metadata has at most 1,024 bytes
 
 
-def is_flattened(name: str) -> bool:
-    """Return whether a field is one value of flattened metadata."""
-    return _NAME.fullmatch(name) is not None
+def is_flattened(name: str | None) -> bool:
+    """Return whether a field is one value of flattened metadata; a malformed form has fields without names."""
+    return name is not None and _NAME.fullmatch(name) is not None
 
 
 def unflatten(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -88,7 +88,11 @@ def test_database_that_takes_no_claim_does_not_hinder_rendering(
         raise OperationalError("database is locked")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rendition.objects, "using", lambda _: type("Locked", (), {"get_or_create": locked}))
+        patch.setattr(
+            Rendition.objects,
+            "using",
+            lambda _: type("Locked", (), {"get_or_create": locked, "filter": locked}),
+        )
         assert claim_rendition(row, KEY)
     keep_rendition(row, rendered())
     assert find_rendition(row, KEY)
