@@ -21,7 +21,7 @@ _MAX_DEPTH = 16  # of objects in objects; metadata has at most 1,024 bytes
 
 
 def is_flattened(name: str | None) -> bool:
-    """Return whether a field is one value of flattened metadata; a malformed form has fields without names."""
+    """Return whether a field is one value of flattened metadata; in malformed forms, some have no name."""
     return name is not None and _NAME.fullmatch(name) is not None
 
 
