@@ -25,6 +25,9 @@ from cf_images.models import UNCONFIRMED
 
 MAX_NAMES = 500  # of each state; they take a few milliseconds to read, and 100 KB
 _AFTER_FAILURE_SECONDS = 1.0  # until the database is asked again
+# A clock may have been set back by so much. A later time is none: the letters of "unexpectedness.jpg", an
+# imported image, would be a moment in 2028.
+_MAX_AHEAD_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,18 +146,18 @@ _pending = _PendingNames()
 
 def is_pending(name: str) -> bool:
     """Return whether ``url()`` must give the URL of the pending view for ``name``."""
-    created_at = names.created_at(name)
+    created_at = _created_at(name)
     return _is_new(created_at) or _pending.has(name, created_at)
 
 
 def is_assumed_pending(name: str) -> bool:
     """Return whether the name was chosen less than five minutes ago, as it tells itself."""
-    return _is_new(names.created_at(name))
+    return _is_new(_created_at(name))
 
 
 def remember(name: str) -> None:
     """Know at once, in this process, that ``name`` is pending, also where it does not tell its time."""
-    if names.created_at(name) is None:
+    if not is_assumed_pending(name):
         _pending.assume(name)
 
 
@@ -177,6 +180,11 @@ def clear_cache() -> None:
     """
     global _pending
     _pending = _PendingNames()
+
+
+def _created_at(name: str) -> int | None:
+    found = names.created_at(name)
+    return None if found is not None and found - time.time() > _MAX_AHEAD_SECONDS else found
 
 
 def _is_new(created_at: int | None) -> bool:

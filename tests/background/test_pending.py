@@ -74,6 +74,18 @@ def test_name_that_does_not_tell_its_age_is_known_at_once_in_this_process(
     assert not is_pending("exact.png")
 
 
+@pytest.mark.parametrize("name", ["photos/unexpectedness.jpg", "photos/shop12aaaaaaaa.jpg"])
+def test_word_that_looks_like_a_time_is_none(later: Any, cloudflare: Any, name: str) -> None:
+    """An imported or given name with letters that would be a moment in the future, or one in the past."""
+    assert names.created_at(name) is not None
+    assert not is_pending(name)
+    assert not pending.is_assumed_pending(name)
+    pending.remember(name)
+    assert is_pending(name)
+    later(OLD)
+    assert not is_pending(name)
+
+
 def test_database_that_is_away_breaks_no_page(accept: Accept, later: Any, monkeypatch: Any) -> None:
     row = accept()
     later(OLD)
