@@ -433,3 +433,31 @@ def test_the_mixin_undoes_failures_and_settings_of_a_test() -> None:
     result = unittest.TestResult()
     unittest.defaultTestLoader.loadTestsFromTestCase(Failing).run(result)
     assert (result.testsRun, result.failures, result.errors) == (3, [], [])
+
+
+@pytest.mark.parametrize("service", [emulated, in_memory])
+def test_a_test_finds_what_its_class_stored_and_nothing_of_other_tests(service: Any) -> None:
+    class Changing(CloudflareImagesTestMixin, unittest.TestCase):
+        cloudflare_service = staticmethod(service)
+        name: str
+
+        @classmethod
+        def setUpClass(cls) -> None:
+            super().setUpClass()
+            cls.name = storages["cloudflare_images"].save("a.png", ContentFile(PNG))
+
+        def change(self) -> None:
+            storage: Any = storages["cloudflare_images"]
+            assert list(self.cloudflare.images) == [self.name]
+            assert storage.open(self.name).read() == PNG
+            storage.client.create_direct_upload(image_id="reserved.png")
+            storage.delete(self.name)
+            with override_settings(CF_IMAGES={"UNIQUE_NAMES": False}):
+                storage.save(self.name, ContentFile(picture(size=(9, 9))))
+            storage.save("b.png", ContentFile(PNG))
+
+        test_1 = test_2 = change
+
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Changing).run(result)
+    assert (result.testsRun, result.failures, result.errors) == (2, [], [])

@@ -78,6 +78,9 @@ class NewBody:
     content_type: str
 
 
+Kept = tuple[sqlite3.Row, bytes | None]  # of one image or draft
+
+
 class Images(Mapping[str, StoredImage]):
     """A live mapping of IDs to uploaded images; drafts are found only by :meth:`find`."""
 
@@ -224,6 +227,29 @@ class Images(Mapping[str, StoredImage]):
         for row in self._database.rows("DELETE FROM image RETURNING body"):
             if row["body"]:
                 self.bodies.discard(row["body"])
+
+    def snapshot(self) -> list[Kept]:
+        """Return all images and drafts with their bytes, for :meth:`restore`."""
+        rows = self._database.rows("SELECT * FROM image")
+        return [(row, self._stored(row).body if row["body"] else None) for row in rows]
+
+    def restore(self, snapshot: list[Kept]) -> None:
+        """Undo what has happened to images and drafts since a :meth:`snapshot`."""
+        before = {tuple(row): (row, body) for row, body in snapshot}
+        for row in self._database.rows("SELECT * FROM image"):
+            if before.pop(tuple(row), None) is None:
+                self._database.rows("DELETE FROM image WHERE serial = ?", row["serial"])
+                if row["body"]:
+                    self.bodies.discard(row["body"])
+        for row, body in before.values():
+            values = dict(row) | {"body": None if body is None else self._kept(body)}
+            marks = ", ".join("?" * len(values))
+            self._database.rows(f"INSERT INTO image VALUES ({marks})", *values.values())  # noqa: S608 - marks
+
+    def _kept(self, body: bytes) -> str:
+        with self.bodies.incoming() as stream:
+            stream.write(body)
+            return self.bodies.keep(stream)
 
     def sweep(self) -> None:
         """Delete the bytes without a row that a killed process left; call this only at the start."""

@@ -25,6 +25,7 @@ from cf_images.emulator.access import Account
 from cf_images.emulator.app import App, LoggedRequest
 from cf_images.emulator.errors import UPLOAD_TIMED_OUT, ApiError
 from cf_images.emulator.faults import Faults, HangUpError
+from cf_images.emulator.images import Kept
 from cf_images.emulator.limits import Limits
 
 ACCOUNT_ID = "0123456789abcdef0123456789abcdef"
@@ -280,9 +281,13 @@ class Emulator:
         """Restore the initial state: no images, no faults, counters at zero."""
         self.app.reset()
 
-    def forget(self, image_id: str) -> None:
-        """Delete an image without a request."""
-        self.images.delete(image_id)
+    def snapshot(self) -> list[Kept]:
+        """Return all images with their bytes, for :meth:`restore`."""
+        return self.images.snapshot()
+
+    def restore(self, snapshot: list[Kept]) -> None:
+        """Undo what has happened to images since a :meth:`snapshot`."""
+        self.images.restore(snapshot)
 
     def reset_faults(self) -> None:
         """Undo faults and latencies."""

@@ -56,9 +56,13 @@ class InMemoryCloudflare:
         """The images by ID, without reservations."""
         return {image.id: image for image in self.stored.values() if image.body is not None}
 
-    def forget(self, image_id: str) -> None:
-        """Delete an image, also while every request fails."""
-        self.stored.pop(image_id, None)
+    def snapshot(self) -> dict[str, StoredImage]:
+        """Return all images and reservations, for ``restore``."""
+        return dict(self.stored)
+
+    def restore(self, snapshot: Mapping[str, StoredImage]) -> None:
+        """Undo what has happened to images since a ``snapshot``."""
+        self.stored = dict(snapshot)
 
     def reset_faults(self) -> None:
         """Let requests succeed again."""

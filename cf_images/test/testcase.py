@@ -25,8 +25,8 @@ class CloudflareImagesTestMixin(_TestCase):
 
     ``cloudflare_service`` is ``emulated`` or ``in_memory``. ``cloudflare_alias`` is the alias that fields
     with ``select_storage`` use, by default ``CF_IMAGES["CLOUDFLARE_ALIAS"]``. What ``setUpTestData`` stores
-    is there in each test, what a test stores is not there in the next. A test that sends a request to
-    Cloudflare itself fails, also where a thread sends it.
+    is there in each test, also after one that deletes it; what a test stores is not there in the next. A test
+    that sends a request to Cloudflare itself fails, also where a thread sends it.
     """
 
     cloudflare_service: Callable[[], AbstractContextManager[Any]] = staticmethod(emulated)
@@ -45,7 +45,8 @@ class CloudflareImagesTestMixin(_TestCase):
         super().setUp()
         conf.clear_cache()
         self._refuse_real_account()
-        self.addCleanup(_restore, self.cloudflare, set(self.cloudflare.images))
+        self.addCleanup(self.cloudflare.reset_faults)
+        self.addCleanup(self.cloudflare.restore, self.cloudflare.snapshot())
 
     def _refuse_real_account(self) -> None:
         test_thread, unnoticed = threading.current_thread(), list[str]()
@@ -62,10 +63,3 @@ class CloudflareImagesTestMixin(_TestCase):
 
         self.addCleanup(report)
         self.enterContext(guard.refuse_hosts(guard.REAL_HOSTS, fail))
-
-
-def _restore(cloudflare: Any, image_ids: set[str]) -> None:
-    """Delete what the test stored, and undo the failures that it made."""
-    for image_id in set(cloudflare.images) - image_ids:
-        cloudflare.forget(image_id)
-    cloudflare.reset_faults()
