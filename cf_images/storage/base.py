@@ -81,6 +81,11 @@ class ImageStorage(Storage):
         self._delete_after_commit(name, using=using)
         return stored
 
+    def _asked_for(self, name: str) -> None:
+        """Log a name that a save has changed; where names are given, it may be another image's."""
+        if name in renamed.changed and self.has_unique_names:
+            renamed.asked_for(name)
+
     def _requested_name(self, name: Name) -> str | None:
         """Return ``name`` as it was requested from ``save()``; ``None`` to take that of the new file."""
         return names.requested_name(file_names.text(name))

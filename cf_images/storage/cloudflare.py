@@ -114,7 +114,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         given = file_names.text(name)
         if names.is_url(given):
             return legacy_names.image_id(given, self.account)
-        renamed.asked_for(given)
+        self._asked_for(given)
         return file_names.resolve(given)
 
     def _id_in_row(self, name: str) -> str | None:
@@ -151,8 +151,8 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             return self._base_url(variant)
         if type(name) is not str:
             name = file_names.text(name)
-        if name in renamed.changed:
-            renamed.asked_for(name)
+        if name in renamed.changed:  # here, since most pages ask for most names
+            self._asked_for(name)
         account = self.account
         if names.is_url(name):
             return name if variant is None else self._url_of_url(name, variant, expire)

@@ -30,7 +30,7 @@ from cf_images.exceptions import (
 )
 from cf_images.images import names
 from cf_images.images.reading import from_start
-from cf_images.storage import file_names, renamed
+from cf_images.storage import file_names
 from cf_images.storage.base import ImageStorage
 from cf_images.storage.file_names import Name
 from cf_images.storage.files import content_of
@@ -126,7 +126,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
     def path(self, name: Name) -> str:
         """Return where the file is, or will be."""
         given = file_names.text(name)
-        renamed.asked_for(given)
+        self._asked_for(given)
         return super().path(given)
 
     @property
@@ -148,7 +148,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         Local files are not private: ``expire`` is ignored.
         """
         name = None if name is None else file_names.text(name)
-        renamed.asked_for(name or "")
+        self._asked_for(name or "")
         pending = None if final else self._pending_url(name or "", variant)
         return pending or self._variant_url(name, variant)
 

@@ -37,8 +37,8 @@ def asked_for(name: str) -> None:
         return
     changed[name] = ""
     logger.warning(
-        "%r was saved as %r, and is now asked for under the first name, which no image has. Keep the name "
-        "that save() returns; for an app that keeps names of its own, see the option unique_names.",
+        "%r was saved as %r, and is now asked for under the first name, where that image is not. Keep the "
+        "name that save() returns; for an app that keeps names of its own, see the option unique_names.",
         name,
         given,
     )

@@ -202,6 +202,19 @@ def test_given_names_are_not_logged(local: LocalImagesStorage, caplog: pytest.Lo
     assert logged(caplog) == []
 
 
+def test_a_given_name_may_be_one_that_another_storage_has_changed(
+    storage: ImageStorage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = LocalImagesStorage(location=tmp_path / "given", base_url="/given/", unique_names=False)
+    save(storage)
+    assert save(given) == "p/100w.webp"
+    assert given.exists("p/100w.webp")
+    assert given.url("p/100w.webp")
+    assert logged(caplog) == []
+    assert not storage.exists("p/100w.webp")
+    assert len(logged(caplog)) == 1
+
+
 def test_memory_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     for number in range(renamed.MAX_NAMES + 10):
         renamed.remember(f"{number}.png", "other.png")
