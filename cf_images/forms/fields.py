@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_image_file_extension
+from django.core.validators import FileExtensionValidator, validate_image_file_extension
 from django.utils.translation import gettext_lazy as _
 
 from cf_images import images
@@ -18,8 +18,12 @@ _SVG = "image/svg+xml"
 
 
 def validate_extension(file: Any) -> None:
-    """Raise ``ValidationError`` for an extension that is not an image's; an SVG's format is known by now."""
-    if getattr(file, "content_type", "") != _SVG:
+    """Raise ``ValidationError`` for an extension that is not an image's, or for an SVG not its own: servers
+    of local files go by the extension, and an SVG may contain anything.
+    """
+    if getattr(file, "content_type", "") == _SVG:
+        FileExtensionValidator(["svg"])(file)
+    else:
         validate_image_file_extension(file)
 
 

@@ -82,6 +82,15 @@ def test_svg_is_refused_unless_the_form_allows_it() -> None:
     assert "plain text" in form.errors["image"][0]
 
 
+@pytest.mark.parametrize("name", ["drawing.php", "drawing.html", "drawing.png", "drawing"])
+def test_an_svg_has_its_own_extension(name: str) -> None:
+    class Drawing(forms.Form):
+        image = ImageField(allow_svg=True)
+
+    form = Drawing({}, {"image": SimpleUploadedFile(name, SVG, "image/svg+xml")})
+    assert "svg" in form.errors["image"][0]
+
+
 def test_a_file_on_disk_is_read_where_it_is() -> None:
     body = picture("JPEG")
     with TemporaryUploadedFile("a.jpg", "image/jpeg", len(body), None) as file:
