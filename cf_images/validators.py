@@ -12,8 +12,9 @@ from django.db.models.fields.files import FieldFile
 from cf_images import conf, images
 from cf_images.accounts import cloudflare_options
 from cf_images.exceptions import ImageRejectedError
+from cf_images.image_fields import is_ours
 from cf_images.images.reading import from_start
-from cf_images.storage import CloudflareImagesStorage, ImageStorage, select_storage
+from cf_images.storage import CloudflareImagesStorage
 
 __all__ = ["attach", "attach_everywhere", "validate_image", "validate_source_url"]
 
@@ -50,8 +51,7 @@ def attach(field: models.Field[Any, Any]) -> None:
     """Add the validator to an image field on a storage of this package; migrations do not see it."""
     if not isinstance(field, models.ImageField) or validate_image in field.validators:
         return
-    chosen = getattr(field, "_storage_callable", None)  # Django keeps what ``storage=`` was given
-    if chosen is select_storage or isinstance(field.storage, ImageStorage):
+    if is_ours(field):
         field.validators.append(validate_image)
 
 

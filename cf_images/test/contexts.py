@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.core.files.storage import Storage, storages
 
 from cf_images import conf
 from cf_images.accounts import replaced_clients, signing_keys
 from cf_images.client import guard
-from cf_images.storage import select_storage
+from cf_images.image_fields import file_fields, selects_storage
 from cf_images.test.double import InMemoryClient, InMemoryCloudflare
 from cf_images.variants.named import read_variants
 
@@ -68,9 +67,7 @@ def fields_stored_in(alias: str) -> Iterator[Storage]:
     Django fixes a field's storage when models are imported, so ``override_settings(ENV_NAME=…)`` alone
     changes nothing.
     """
-    models = apps.get_models(include_auto_created=True)
-    fields: list[Any] = [field for model in models for field in model._meta.local_fields]
-    fields = [field for field in fields if getattr(field, "_storage_callable", None) is select_storage]
+    fields = list(filter(selects_storage, file_fields()))
     before = [field.storage for field in fields]
     for field in fields:
         field.storage = storages[alias]
