@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminFileWidget
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
+from django.db import models, router
 from django.db.models.fields.files import FieldFile
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -88,12 +88,15 @@ class ImageAdminMixin(_Admin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Return the page to add or change a row; an image that cannot be saved is an error in its form."""
         view = partial(super().changeform_view, request, *args, **kwargs)  # type: ignore[misc]
-        return admin_errors.showing_errors(view, request, has_main_form=True)
+        if request.method != "POST":
+            return view()
+        using = router.db_for_write(self.model)
+        return admin_errors.showing_errors(admin_errors.in_transaction(using)(view), request)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Return the list; an image that cannot be saved is an error in its row (``list_editable``)."""
         view = partial(super().changelist_view, request, *args, **kwargs)  # type: ignore[misc]
-        return admin_errors.showing_errors(view, request, has_main_form=False)
+        return admin_errors.showing_errors(view, request)
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Return the form class, with the error of an image that could not be saved."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import transaction
 from django.db.models import FileField
 from django.http import HttpRequest, HttpResponseBase
 
@@ -47,25 +48,33 @@ class FormErrorMixin:
         return cleaned
 
 
-def showing_errors(
-    view: Callable[[], HttpResponseBase], request: HttpRequest, *, has_main_form: bool
-) -> HttpResponseBase:
-    """Return the view's response; where an image fails while it saves, that of the form with the error.
-
-    With ``has_main_form``, an error of no known form is shown above that one.
-    """
+def showing_errors(view: Callable[[], HttpResponseBase], request: HttpRequest) -> HttpResponseBase:
+    """Return the view's response; where an image fails while it saves, that of the form with the error."""
     try:
         return view()
     except CloudflareImagesError as error:
         found = getattr(error, _ATTRIBUTE, None)
-        if found is None and has_main_form:
-            found = FormError(message=error_messages.message(error))
         if found is None or request.method != "POST":
             raise
         error_messages.log(logger, error, request=request)
         setattr(request, _ATTRIBUTE, found)
     _rewind(request)
     return view()
+
+
+@contextmanager
+def in_transaction(using: str) -> Iterator[None]:
+    """Note on an error of no known form that it is shown above the main one.
+
+    Not on one after the commit, in a project's ``on_commit()``: the rows are saved, and no form says so.
+    """
+    with transaction.atomic(using=using):
+        try:
+            yield
+        except CloudflareImagesError as error:
+            if not hasattr(error, _ATTRIBUTE):
+                setattr(error, _ATTRIBUTE, FormError(message=error_messages.message(error)))
+            raise
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import models
+from django.db import models, transaction
 from django.urls import path
 from django.urls import reverse as reversed_url
 
 from cf_images.contrib.admin import ImageAdminMixin
+from cf_images.exceptions import CloudflareUnavailableError
 from cf_images.forms import ImageField
 from tests.app.models import Album, Page, Photo, Profile
 from tests.images.builders import HEIC
@@ -148,6 +149,20 @@ class TestForm:
         response = admin_client.post(url(Photo, "add"), {"width": 3})
         assert response.context["adminform"].form.non_field_errors() == [AWAY]
         assert not Photo.objects.exists()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_an_error_after_the_commit_is_none_of_the_form(
+        self, admin_client: Any, outage: Any, monkeypatch: Any
+    ) -> None:
+        """The row is saved: a form that says otherwise would be sent again."""
+
+        def save_related(self: Any, *_: Any) -> None:
+            transaction.on_commit(lambda: Photo._meta.get_field("file").storage.size("a.jpg"))
+
+        monkeypatch.setattr(PhotoAdmin, "save_related", save_related)
+        with pytest.raises(CloudflareUnavailableError):
+            admin_client.post(url(Photo, "add"), {"width": 3})
+        assert Photo.objects.count() == 1
 
     def test_other_errors_are_djangos(self, admin_client: Any, monkeypatch: Any) -> None:
         def save_related(self: Any, *_: Any) -> None:
