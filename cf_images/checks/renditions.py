@@ -33,9 +33,14 @@ def served_renditions() -> Messages:
         if (options.unique_names and alias != _wagtails_alias()) or options.require_signed_urls or is_chosen:
             continue  # what is wrong with unique names is W012
         if _makes_smaller(options.variant):
+            purpose = (
+                "is for the renditions of other apps, and"
+                if alias in known
+                else "keeps given names, which is for the renditions of other apps; but"
+            )
             yield checks.Warning(
-                f'STORAGES["{alias}"] is for the renditions of other apps, and its images are served as '
-                f"{options.variant!r}, which makes large ones smaller.",
+                f'STORAGES["{alias}"] {purpose} its images are served as {options.variant!r}, which makes '
+                f"large ones smaller.",
                 hint=_HINT,
                 id="cf_images.W031",
             )
