@@ -15,6 +15,7 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from cf_images import image_fields
+from cf_images.background import process
 from cf_images.storage import select_storage
 from tests.pictures import picture
 
@@ -67,6 +68,7 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 class TestAtCloudflare:
+    @pytest.mark.django_db
     def test_a_default_is_uploaded_under_its_name_whatever_the_options(
         self, declare: Any, cloudflare: Any, settings: Any
     ) -> None:
@@ -83,6 +85,20 @@ class TestAtCloudflare:
         ran = Ran()
         assert (ran.status, "there already" in ran.out) == (0, True)
         assert sum(request.method == "POST" for request in cloudflare.requests) == 1
+
+    @pytest.mark.django_db
+    def test_one_whose_deletion_is_under_way_is_not_there(
+        self, declare: Any, cloudflare: Any, images: Any, settings: Any
+    ) -> None:
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "BACKGROUND": True, "QUEUE": "none"}
+        declare(NAME)
+        Ran()
+        images.delete(NAME)
+        ran = Ran()
+        assert (ran.status, "run this again after a worker" in ran.err) == (1, True)
+        process()
+        assert Ran().status == 0
+        assert list(cloudflare.images) == [NAME]
 
     def test_another_image_of_this_name_is_told_and_stays(
         self, declare: Any, cloudflare: Any, images: Any

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils._os import safe_join
 
 from cf_images.accounts import AccountStorage
+from cf_images.background import is_deleting
 from cf_images.exceptions import CloudflareImagesError, ImageExistsError
 from cf_images.image_fields import Default, defaults, find_static
 from cf_images.management.output import one_line, write, write_problem
@@ -65,10 +66,16 @@ def _by_image(found: Iterable[Default]) -> Iterable[Default]:
 def _one(default: Default, folder: str | None, *, dry_run: bool) -> tuple[str, str]:
     """Return what was done, and what is wrong."""
     try:
+        if _is_being_deleted(default.field.storage, default.name):
+            return "", "it has been deleted, but not yet at Cloudflare: run this again after a worker."
         source = find_static(default.name) if folder is None else _inside(folder, default.name)
         return _stored(_exact(default.field.storage), default.name, source, dry_run=dry_run)
     except (CloudflareImagesError, ImproperlyConfigured, SuspiciousFileOperation, OSError) as error:
         return "", str(error)
+
+
+def _is_being_deleted(storage: Storage, name: str) -> bool:
+    return isinstance(storage, AccountStorage) and storage.options.background and is_deleting(name)
 
 
 def _inside(folder: str, name: str) -> Path | None:
