@@ -15,7 +15,7 @@ from django.core.exceptions import SuspiciousFileOperation, SynchronousOnlyOpera
 from django.db.models import Field, FileField, ImageField, Model, signals
 from django.db.models.fields import NOT_PROVIDED
 
-from cf_images import images
+from cf_images import conf, images
 from cf_images.exceptions import CloudflareImagesError, ImageRejectedError
 from cf_images.images import names
 from cf_images.storage import ImageStorage, select_storage
@@ -157,17 +157,21 @@ def _report_once(field: str, name: str, reason: str) -> None:
     logger.warning("The size of %r in %s cannot be read: %s", name, field, reason)
 
 
-@lru_cache(maxsize=64)
 def _static_size(name: str) -> Size | None:
     """Return the pixels of a static file; ``None`` if there is none, or it is no image."""
-    path = find_static(name)
-    if path is None:
-        return None
     try:
-        with path.open("rb") as file:
-            found = images.inspect(file)
+        return _read_static_size(conf.generation(), name)
     except (OSError, ImageRejectedError):
         return None
+
+
+@lru_cache(maxsize=64)  # what fails is not kept: the file may come later
+def _read_static_size(_generation: int, name: str) -> Size | None:
+    path = find_static(name)
+    if path is None:
+        raise FileNotFoundError(name)
+    with path.open("rb") as file:
+        found = images.inspect(file)
     return (found.width, found.height) if found.width and found.height else None
 
 

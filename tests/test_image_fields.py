@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,8 @@ DEFAULT = "defaults/anon.png"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_known() -> Iterator[None]:
-    image_fields._static_size.cache_clear()
+def _nothing_is_reported() -> None:
     image_fields._report_once.cache_clear()
-    yield
-    image_fields._static_size.cache_clear()
 
 
 @pytest.fixture
@@ -87,6 +83,15 @@ def test_the_size_of_a_default_is_that_of_the_static_file_without_a_request(
     Photo.objects.create()
     assert size_of(Photo.objects.get()) == (30, 20)
     assert not cloudflare.requests
+
+
+def test_a_static_file_that_comes_later_is_found(field: Any, static: Path) -> None:
+    (static / DEFAULT).rename(static / "later.png")
+    assert size_of(Photo()) == (None, None)
+    (static / DEFAULT).write_bytes(b"half of it")
+    assert size_of(Photo()) == (None, None)
+    (static / "later.png").rename(static / DEFAULT)
+    assert size_of(Photo()) == (30, 20)
 
 
 def test_a_default_that_replaces_another_image_has_its_own_size(field: Any, static: Path) -> None:
