@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, ProgrammingError, connections
 
 from cf_images.background.rows import database
 from cf_images.models import Upload
@@ -60,12 +60,19 @@ def _problem() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT 1 FROM {connection.ops.quote_name(table)} WHERE 1 = 0")  # noqa: S608
-    except DatabaseError:
+    except DatabaseError as error:
+        if not _says_missing(error):
+            return ""  # locked, for example, which passes
         return (
             f"The database {connection.alias!r}{schemas} has no table {table}: run `manage.py migrate`, and "
             f"check DATABASE_ROUTERS. With django-tenants, cf_images belongs to SHARED_APPS alone."
         )
     return ""
+
+
+def _says_missing(error: DatabaseError) -> bool:
+    # SQLite has one kind of error for a table that is missing and for one that is locked.
+    return isinstance(error, ProgrammingError) or "no such table" in str(error)
 
 
 def _schemas(cursor: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import DatabaseError, OperationalError, transaction
 
 from cf_images import background
 from cf_images.background import huey_tasks, tables
+from cf_images.models import Upload
 from tests.background import databases
 
 SUBCOMMANDS = [["process"], ["process", "--loop"], ["uploads"], ["prune"], ["resume"]]
@@ -63,6 +65,24 @@ def test_another_queue_gets_an_error_with_the_same_words(without_tables: Any) ->
 def test_any_other_error_of_the_database_stays_what_it_is(db: Any) -> None:
     with pytest.raises(OperationalError, match="locked"), tables.required():
         raise OperationalError("database is locked")
+
+
+@pytest.mark.parametrize("database", [databases.sqlite, databases.POSTGRESQL])
+def test_a_table_that_is_locked_is_not_missing(
+    database: databases.Database, tmp_path: Path, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with django_db_blocker.unblock(), database(tmp_path) as found:
+        rollback_journal = {"timeout": 0}  # Django's default, and no patience
+        impatient = {"options": "-c lock_timeout=10"}
+        is_sqlite = found["ENGINE"].endswith("sqlite3")
+        chosen = {**found, "OPTIONS": rollback_journal if is_sqlite else impatient}
+        with databases.use(chosen, monkeypatch) as connection, closing(connection.copy()) as other:
+            other.ensure_connection()
+            other.cursor().execute("BEGIN EXCLUSIVE" if is_sqlite else "BEGIN")
+            if not is_sqlite:
+                other.cursor().execute("LOCK TABLE cf_images_upload")
+            with pytest.raises(OperationalError, match="lock"), tables.required():
+                Upload.objects.using(databases.ALIAS).exists()
 
 
 def test_an_error_in_a_failed_transaction_stays_what_it_is(without_tables: Any) -> None:
