@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.files.storage import InvalidStorageError, storages
+from django.db import connections, transaction
 from django.http import (
     FileResponse,
     Http404,
@@ -83,6 +84,12 @@ def pending_image(request: HttpRequest, variant: str, name: str) -> HttpResponse
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
+
+
+# With ATOMIC_REQUESTS, the row of the image would stay locked while it is rendered, for workers and for other
+# visitors.
+for _alias in connections:
+    transaction.non_atomic_requests(using=_alias)(pending_image)
 
 
 def _row(name: str) -> Upload | None:

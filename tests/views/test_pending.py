@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import storages
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 from PIL import ExifTags, Image
 
@@ -456,3 +456,21 @@ class TestPrivate:
         response = browser.get(url_of(row, "tiny").partition("?")[0])
         assert response.status_code == 200
         assert body(response) == placeholder().content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_is_not_locked_while_its_image_is_rendered(
+    accept: Accept, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ATOMIC_REQUESTS, a request that claims a rendition would lock workers and other visitors out."""
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    row, transactions = accept(), []
+    real = rendering.render
+
+    def render(*args: Any, **options: Any) -> Any:
+        transactions.append(connection.in_atomic_block)
+        return real(*args, **options)
+
+    monkeypatch.setattr(rendering, "render", render)
+    assert browser.get(url_of(row)).status_code == 200
+    assert transactions == [False]
