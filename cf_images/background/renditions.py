@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from django.db import DatabaseError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from cf_images.background.rows import database, uploads
@@ -47,8 +47,10 @@ def claim_rendition(upload: Upload, key: str) -> bool:
             row, is_new = Rendition.objects.using(database()).get_or_create(
                 upload=upload, key=key, defaults=defaults
             )
-            is_over = _rows(upload, key).filter(pk=row.pk, claimed_until__lt=now)
-            return is_new or bool(is_over.update(claimed_until=until))
+            # Further away: the clock was set back.
+            is_over = Q(claimed_until__lt=now) | Q(claimed_until__gt=until)
+            given_up = _rows(upload, key).filter(is_over, pk=row.pk)
+            return is_new or bool(given_up.update(claimed_until=until))
     except DatabaseError:
         return True
 

@@ -51,6 +51,14 @@ def test_claim_of_a_process_that_was_killed_is_given_up(accept: Accept, clock: C
     assert not claim_rendition(row, KEY)
 
 
+def test_claim_is_given_up_where_the_clock_was_set_back(accept: Accept, clock: Clock) -> None:
+    row = accept()
+    assert claim_rendition(row, KEY)
+    clock.advance(hours=-1)
+    assert claim_rendition(row, KEY)
+    assert not claim_rendition(row, KEY)
+
+
 def test_what_another_process_renders_is_waited_for(accept: Accept, monkeypatch: pytest.MonkeyPatch) -> None:
     row = accept()
     claim_rendition(row, KEY)
