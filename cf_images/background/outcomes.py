@@ -58,11 +58,13 @@ def stored(claim: Claim, *, remote_id: str, **columns: Any) -> None:
 
 
 def _looks_again(claim: Claim) -> bool:
-    ends_at = claim.upload.deletion_ends_at
-    if ends_at is None or ends_at <= timezone.now():
+    ends_at, now = claim.upload.deletion_ends_at, timezone.now()
+    if ends_at is None or ends_at <= now:
         return False
+    ends_at = min(ends_at, now + timing.DELETE_ARRIVES)  # further away: the clock was set back
     pending = claim.rows.filter(state=State.PENDING)
-    return bool(pending.update(lease="", next_attempt_at=ends_at, last_code=None, last_error=""))
+    looks_at = {"next_attempt_at": ends_at, "deletion_ends_at": ends_at}
+    return bool(pending.update(lease="", last_code=None, last_error="", **looks_at))
 
 
 def rejected(claim: Claim, error: CloudflareImagesError) -> None:

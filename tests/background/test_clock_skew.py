@@ -193,3 +193,17 @@ def test_lease_of_a_machine_that_is_ahead_ends_within_two_minutes(
     assert leases.claim(row.pk) is None
     clock.offset += timedelta(seconds=111)
     assert leases.claim(row.pk)
+
+
+def test_image_that_superseded_a_deletion_is_stored_although_the_clock_was_set_back(
+    cloudflare: Any, clock: Clock, source: str
+) -> None:
+    row = accept("public", source)
+    Upload.objects.update(deletion_ends_at=clock.now() + timedelta(days=1))
+    work()
+    row.refresh_from_db()
+    assert row.state == State.PENDING, "a DELETE may still arrive"
+    clock.advance(minutes=6)
+    work()
+    row.refresh_from_db()
+    assert row.state == State.STORED
