@@ -74,9 +74,8 @@ class Upload(models.Model):
     # When a worker may claim it; while one has it, when its lease ends; empty: nothing is left to do.
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     lease = ExactCharField(max_length=32, blank=True)  # of the worker that has claimed it
-    missing_at = models.DateTimeField(
-        null=True, blank=True
-    )  # Cloudflare first responded to a DELETE with 404
+    # Cloudflare first responded with 404 to a DELETE, or of a pending upload to a GET of the reserved ID.
+    missing_at = models.DateTimeField(null=True, blank=True)
     # Cloudflare may be fetching source_url since then; without its ID, the image is found by its token.
     fetching_since = models.DateTimeField(null=True, blank=True)
     # Until then a DELETE with this ID may still arrive at Cloudflare. An upload that has it takes the name of

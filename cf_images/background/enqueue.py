@@ -121,7 +121,7 @@ def delete(name: str, alias: str) -> None:
         )
         due_at = Case(When(lease="", then=Value(_due_now())), default=F("next_attempt_at"))
         uploads().filter(pk=row.pk).exclude(state=State.DELETING).update(
-            state=State.DELETING, next_attempt_at=due_at, last_code=None, last_error=""
+            state=State.DELETING, next_attempt_at=due_at, missing_at=None, last_code=None, last_error=""
         )
         transaction.on_commit(partial(notify, row.pk), using=using, robust=True)
 

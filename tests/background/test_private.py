@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import Mock
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from django.db import connection
 
 from cf_images.background import delete, open_pending, outcomes, rows, timing, upload_from_url
 from cf_images.client import CloudflareImagesClient, DirectUpload
-from cf_images.exceptions import ImageRejectedError
+from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError, ImageRejectedError
 from cf_images.models import State, Upload
 from tests.background.conftest import ALIAS, Clock, use_background_storage, work
 from tests.pictures import picture
@@ -275,3 +275,41 @@ class TestByURL:
             clock.advance(minutes=6)
         assert not cloudflare.images
         assert not Upload.objects.exists()
+
+
+@pytest.fixture
+def appear(row: Upload, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Until this function is called, Cloudflare does not find the image that it has, as two attempts saw."""
+    real = CloudflareImagesClient.upload_direct
+
+    def lose_response(*args: Any, **options: Any) -> None:
+        real(*args, **options)
+        raise CloudflareUnavailableError("no response")
+
+    def not_found(*_: Any) -> None:
+        raise ImageNotFoundError("not found")
+
+    with monkeypatch.context() as hidden:
+        hidden.setattr(CloudflareImagesClient, "details", not_found)
+        hidden.setattr(CloudflareImagesClient, "delete", not_found)
+        with monkeypatch.context() as lost:
+            lost.setattr(CloudflareImagesClient, "upload_direct", lose_response)
+            work()
+            clock.advance(seconds=2)
+            work()
+        row.refresh_from_db()
+        assert row.missing_at
+        yield hidden.undo
+
+
+def test_image_that_cloudflare_did_not_find_at_first_is_deleted_twice(
+    row: Upload, appear: Callable[[], None], cloudflare: Any, clock: Clock
+) -> None:
+    delete(row.name, ALIAS)
+    clock.advance(minutes=1)
+    work()
+    appear()
+    clock.advance(minutes=6)
+    work()
+    assert list(cloudflare.images) == []
+    assert not Upload.objects.exists()
