@@ -29,6 +29,10 @@ from cf_images.images import ImageInfo
 from cf_images.models import Upload
 
 
+class NotYetError(CloudflareUnavailableError):
+    """Cloudflare has responded, and does not have the image now; it may have it in a moment."""
+
+
 def upload(claim: Claim, client: CloudflareImagesClient) -> Image:
     """Return the image as Cloudflare has confirmed it; every other result is one of the package's errors."""
     if not claim.upload.require_signed_urls:
@@ -109,7 +113,7 @@ def _upload_public(claim: Claim, client: CloudflareImagesClient) -> Image:
             raise
     image = look(claim, client) if supersedes else confirm(claim, client)
     if image is None or image.draft or not is_same(image, claim.upload):
-        raise CloudflareUnavailableError("Cloudflare does not confirm the image yet.", code=5409)
+        raise NotYetError("Cloudflare does not confirm the image yet.", code=5409)
     return image
 
 
@@ -162,10 +166,10 @@ def _earlier_upload(claim: Claim, client: CloudflareImagesClient) -> Image | Non
     image = confirm(claim, client)
     if image and not image.draft:
         return image
-    if image is None and claim.upload.missing_at is None:
+    if image is None and not _is_second_look(claim.upload):
         # A fresh ID is "not found" at times, and a second reservation could leave a second image.
-        claim.write(missing_at=timezone.now())
-        raise CloudflareUnavailableError("Cloudflare does not find the reserved ID; it may not know it yet.")
+        claim.write(missing_at=claim.upload.missing_at or timezone.now())
+        raise NotYetError("Cloudflare does not find the reserved ID; it may not know it yet.")
     claim.renew()
     try:
         client.delete(claim.upload.remote_id)
@@ -173,6 +177,12 @@ def _earlier_upload(claim: Claim, client: CloudflareImagesClient) -> Image | Non
         pass
     claim.write(remote_id="", missing_at=None)
     return None
+
+
+def _is_second_look(row: Upload) -> bool:
+    """Return whether the ID was missing long enough ago; a person may have made the row due before that."""
+    since = row.missing_at
+    return since is not None and abs(timezone.now() - since) >= timing.SECOND_LOOK
 
 
 def _reserve(claim: Claim, client: CloudflareImagesClient) -> DirectUpload:
@@ -215,7 +225,7 @@ def _upload_private_url(claim: Claim, client: CloudflareImagesClient) -> Image:
         if image := find_by_token(claim, client):
             return image
         if may_be_fetching(row):
-            raise CloudflareUnavailableError("Cloudflare may still be fetching the image from its URL.")
+            raise NotYetError("Cloudflare may still be fetching the image from its URL.")
     claim.write(fetching_since=timezone.now())
     try:
         return client.upload_url(

@@ -183,6 +183,10 @@ def _try_at_cloudflare(claimed: Claim, account: Account, admission: Admission) -
     except (CredentialsRefusedError, ImproperlyConfigured) as error:
         circuit_breaker.credentials_refused(admission, _reason(error))
         outcomes.retry_when_resumed(claimed, error)
+    except operations.NotYetError as error:
+        pace.passed()
+        circuit_breaker.responded(admission)
+        outcomes.retry_later(claimed, error, at_least=_min_pause(claimed))
     except CloudflareUnavailableError as error:
         circuit_breaker.failed(admission, _reason(error))
         outcomes.retry_later(claimed, error, at_least=_min_pause(claimed))

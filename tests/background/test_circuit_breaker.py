@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from cf_images.accounts import find_account
-from cf_images.background import circuit_breaker, destinations, process, worker
+from cf_images.background import circuit_breaker, destinations, process, upload_from_url, worker
 from cf_images.background.worker import process_one, sweep
 from cf_images.models import CircuitBreaker, State, Upload
 from tests.background.conftest import Clock, use_background_storage, work
@@ -349,3 +351,17 @@ def test_a_breaker_read_with_other_time_zone_support_is_read_as_well(settings: A
     assert circuit_breaker.admit("account")
     settings.USE_TZ = False
     assert circuit_breaker.admit("account")
+
+
+def test_images_that_cloudflare_may_still_be_fetching_are_no_outage(
+    cloudflare: Any, settings: Any, source: str
+) -> None:
+    """As after an outage or a kill, when a person resumes: Cloudflare says that they are not there yet."""
+    local = {"UPLOAD_URL_SCHEMES": ["http"], "UPLOAD_URL_LOCAL_HOSTS": ["127.0.0.1"]}
+    settings.CF_IMAGES = {**settings.CF_IMAGES, **local}
+    for _ in range(10):
+        upload_from_url(source, require_signed_urls=True)
+    Upload.objects.update(fetching_since=timezone.now(), attempts=1)
+    assert work() == 10
+    assert not CircuitBreaker.objects.exclude(failures=0).exists()
+    assert not Upload.objects.filter(next_attempt_at__lt=timezone.now() + timedelta(minutes=1)).exists()

@@ -14,7 +14,7 @@ from django.core.files.storage import storages
 from django.core.management import call_command
 from django.db import connection
 
-from cf_images.background import delete, open_pending, outcomes, rows, timing, upload_from_url
+from cf_images.background import delete, open_pending, outcomes, resume, rows, timing, upload_from_url
 from cf_images.client import CloudflareImagesClient, DirectUpload
 from cf_images.exceptions import CloudflareUnavailableError, ImageNotFoundError, ImageRejectedError
 from cf_images.models import State, Upload
@@ -313,3 +313,13 @@ def test_image_that_cloudflare_did_not_find_at_first_is_deleted_twice(
     work()
     assert list(cloudflare.images) == []
     assert not Upload.objects.exists()
+
+
+def test_person_who_resumes_does_not_shorten_the_pause_before_the_second_look(
+    row: Upload, appear: Callable[[], None], cloudflare: Any, clock: Clock
+) -> None:
+    resume()
+    work()
+    appear()
+    finish(row, clock)
+    assert list(cloudflare.images) == [row.remote_id]
