@@ -133,6 +133,8 @@ class Pace:
         )
         if limit is None or now - held_since >= timedelta(seconds=_STEADY_SECONDS):
             self._rows().update(in_vain=0)
+        elif not is_met_again:
+            return  # a pace a little above the limit, which is met again once it has grown
         elif row.in_vain >= _IN_VAIN:
             self._lift(row, now)
             return

@@ -159,6 +159,40 @@ def test_pace_settles_below_the_limit_of_an_edge(settings: Any, clock: Time, rat
     assert (AccountPace.objects.get().limit or 0) < 1.2 * rate
 
 
+class Bucket(Edge):
+    """The same, with a token for each request: two a second when ``rate`` is two, at whatever moments."""
+
+    tokens, filled_at = 0.0, 0.0
+
+    def take(self, pace: Pace) -> None:
+        """Send a request; one token is needed, and no more than ``rate`` are kept."""
+        pace.acquire(max_wait=float("inf"))
+        self.clock.sleep(self.seconds)
+        now = self.clock.monotonic()
+        self.tokens = min(self.rate, self.tokens + (now - self.filled_at) * self.rate)
+        self.filled_at = now
+        if self.tokens < 1:
+            self.limited += 1
+            pace.limited(pause=1)
+            self.clock.sleep(1)
+        else:
+            self.tokens -= 1
+            self.passed += 1
+            pace.passed()
+
+
+def test_pace_a_little_above_the_limit_is_not_taken_for_limits_at_random(settings: Any, clock: Time) -> None:
+    """It is met every few seconds and not after each pause; without any limit it would be met each second."""
+    settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
+    found, edge = Pace(KEY), Bucket(clock, 2, seconds=0.01)
+    began = clock.now
+    while (seconds := (clock.now - began).total_seconds()) < 900:
+        edge.take(found)
+    assert edge.passed / seconds > 0.8 * 2
+    assert edge.limited <= 150
+    assert AccountPace.objects.get().ignored_until is None
+
+
 def test_limits_at_random_do_not_add_up(settings: Any, clock: Time) -> None:
     """Each costs its pause, and the pace stays that of the workers."""
     settings.CF_IMAGES = {**settings.CF_IMAGES, "API_RATE": None}
