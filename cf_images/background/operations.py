@@ -48,11 +48,14 @@ def delete(claim: Claim, client: CloudflareImagesClient) -> datetime | None:
     """
     if _was_never_sent(claim):
         return None
-    may_still_appear = _may_still_appear(claim)
+    may_still_appear, earlier_ends_at = _may_still_appear(claim), _earlier_deletion_ends_at(claim)
     image_id = _image_id(claim, client)
-    if image_id and _delete(claim, client, image_id):
-        return None
-    return timezone.now() + timing.SECOND_DELETE if may_still_appear else None
+    was_there = bool(image_id) and _delete(claim, client, image_id)
+    if may_still_appear and not was_there:
+        return timezone.now() + timing.SECOND_DELETE
+    if earlier_ends_at:
+        claim.write(deletion_ends_at=earlier_ends_at)  # this one has arrived
+    return earlier_ends_at
 
 
 def fetch_for_local_files(claim: Claim, storage: Storage) -> ImageInfo:
@@ -267,6 +270,15 @@ def _was_never_sent(claim: Claim) -> bool:
     """Return whether it was an upload (it has a token) that no worker had claimed before it was deleted."""
     row = claim.upload
     return bool(row.token) and claim.attempt == 1 and row.deletion_ends_at is None
+
+
+def _earlier_deletion_ends_at(claim: Claim) -> datetime | None:
+    """Return until when the DELETE of another attempt may arrive, if it may.
+
+    The row stays until then: an image that takes the name has to know.
+    """
+    ends_at, now = claim.upload.deletion_ends_at, timezone.now()
+    return min(ends_at, now + timing.DELETE_ARRIVES) if ends_at and ends_at > now else None
 
 
 def _may_still_appear(claim: Claim) -> bool:

@@ -13,6 +13,7 @@ from django.core.files.storage import Storage, storages
 from django.db import connections, transaction
 
 from cf_images.background import operations, rows, timing
+from cf_images.background.worker import process_one
 from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import CloudflareUnavailableError, ImageExistsError
 from cf_images.models import Chunk, State, Upload
@@ -202,6 +203,60 @@ def test_deletion_that_arrives_late_does_not_delete_the_new_image(
     assert work() == 1
     assert at_cloudflare(cloudflare) == {NAME: NEW}
     assert Upload.objects.get().state == State.STORED
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("is_suspended", [False, True])
+def test_deletion_that_arrives_after_another_one_does_not_delete_the_new_image(
+    images: Storage, cloudflare: Any, while_deleting: Any, clock: Clock, is_suspended: bool
+) -> None:
+    """A worker that was suspended, or a lost response: another attempt has deleted the image by then."""
+    late: list[Callable[[], object]] = []
+
+    def replace() -> None:
+        clock.advance(seconds=60)
+        assert work() == 1
+        save(images)
+        assert work() == 1
+        assert at_cloudflare(cloudflare) == {NAME: NEW}
+
+    def delay(client: CloudflareImagesClient, image_id: str) -> None:
+        late.append(lambda: client.delete(image_id))
+        if not is_suspended:
+            raise CloudflareUnavailableError("no response")
+        replace()
+        client.delete(image_id)
+
+    while_deleting(delay)
+    images.delete(NAME)
+    process_one()
+    if not is_suspended:
+        replace()
+        late.pop()()
+    assert not cloudflare.images
+    assert content(images) == NEW
+    clock.advance(seconds=timing.DELETE_ARRIVES.total_seconds())
+    assert work() == 1
+    assert at_cloudflare(cloudflare) == {NAME: NEW}
+
+
+@pytest.mark.usefixtures("stored")
+def test_deletion_whose_first_response_was_lost_ends(
+    images: Storage, cloudflare: Any, while_deleting: Any, clock: Clock
+) -> None:
+    def lose(*_: object) -> None:
+        raise CloudflareUnavailableError("no response")
+
+    while_deleting(lose)
+    images.delete(NAME)
+    assert work() == 1
+    clock.advance(seconds=5)
+    assert work() == 1
+    assert not cloudflare.images
+    assert Upload.objects.get().state == State.DELETING, "the first DELETE may still arrive"
+    clock.advance(seconds=timing.DELETE_ARRIVES.total_seconds())
+    assert work() == 1
+    assert not Upload.objects.exists()
 
 
 @pytest.mark.usefixtures("stored")
