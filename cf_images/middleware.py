@@ -11,8 +11,8 @@ from django.utils.cache import add_never_cache_headers, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.html import format_html
 
-from cf_images import error_messages
-from cf_images.exceptions import CloudflareImagesError
+from cf_images import conf, error_messages
+from cf_images.exceptions import CloudflareImagesError, InvalidNameError, InvalidVariantError
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +24,13 @@ class CloudflareImagesErrorMiddleware(MiddlewareMixin):
     """Respond to this package's errors in views with 400, 404, 409 or 502, in words; log the reason.
 
     HTML, by the template ``cf_images/error.html``, which a project may replace; or ``{"detail": "…"}`` for
-    clients whose ``Accept`` prefers JSON. Works in sync and async sites; other exceptions are Django's.
+    clients whose ``Accept`` prefers JSON. Works in sync and async sites. Other exceptions are Django's; while
+    ``DEBUG`` is on, so are those about names and variants.
     """
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Return the response, ``None`` for an exception that is not this package's."""
-        if not isinstance(exception, CloudflareImagesError):
+        """Return the response; ``None`` leaves the exception to Django."""
+        if not isinstance(exception, CloudflareImagesError) or _is_shown_to_developers(exception):
             return None
         status = exception.http_status
         # Under these names Django's own handlers, such as AdminEmailHandler, expect them.
@@ -44,6 +45,12 @@ class CloudflareImagesErrorMiddleware(MiddlewareMixin):
         patch_vary_headers(response, ["Accept"])
         add_never_cache_headers(response)
         return response
+
+
+def _is_shown_to_developers(error: CloudflareImagesError) -> bool:
+    """Return whether Django's own page has to show it, with the value: most are mistakes in templates."""
+    is_mistake = isinstance(error, InvalidVariantError | InvalidNameError)
+    return is_mistake and bool(conf.project_setting("DEBUG"))
 
 
 def _prefers_json(request: HttpRequest) -> bool:

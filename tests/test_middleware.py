@@ -174,3 +174,17 @@ def test_an_outage_in_direct_mode_is_no_bare_500(cloudflare: Any, settings: Any,
 @pytest.mark.django_db
 def test_a_view_that_succeeds_is_untouched(cloudflare: Any, client: Any) -> None:
     assert client.get("/upload/").content.decode() in cloudflare.images
+
+
+@pytest.mark.parametrize("kind", [exceptions.InvalidVariantError, exceptions.InvalidNameError])
+def test_a_mistake_of_the_site_is_djangos_page_while_debug_is_on(
+    settings: Any, kind: type[CloudflareImagesError]
+) -> None:
+    settings.MIDDLEWARE = [MIDDLEWARE]
+    settings.DEBUG = True
+    raised.append(kind("'avatr' is not declared; did you mean 'avatar'?"))
+    response = Client(raise_request_exception=False).get("/sync/")
+    assert response.status_code == 500
+    assert "did you mean" in response.content.decode()
+    settings.DEBUG = False
+    assert Client().get("/sync/").status_code == 400
