@@ -151,9 +151,14 @@ class AccountPace(models.Model):
     next_slot_at = models.DateTimeField(null=True, blank=True)  # when the next request may be sent
     limit = models.FloatField(null=True, blank=True)  # requests a second that were allowed at limited_at
     limited_at = models.DateTimeField(null=True, blank=True)
-    # When the last pause ends, and how many in succession were followed by another at once.
+    # When the last pause ends, and how many in succession came at once after the one before, and after about
+    # as many requests.
     resumes_at = models.DateTimeField(null=True, blank=True)
     strikes = models.PositiveIntegerField(default=0)
+    # Requests that passed: in all, until the last one that was limited, and between the two before.
+    passed = models.BigIntegerField(default=0)
+    passed_before = models.BigIntegerField(default=0)
+    interval = models.BigIntegerField(null=True, blank=True)
     # How often a request was limited soon after the pace was lowered; and until when that teaches nothing.
     in_vain = models.PositiveIntegerField(default=0)
     ignored_until = models.DateTimeField(null=True, blank=True)

@@ -40,9 +40,10 @@ _OBSERVED = 0.92  # of the rate that Cloudflare's headers allow
 _FADING = 0.9  # each second with requests
 _MIN_LIMIT = 0.2  # requests a second
 _MET_AGAIN = timedelta(seconds=1.5)  # after a pause
-_STRIKES = 2
+_STRIKES = 6  # and after as many requests each time: one in thirty by chance
+_ALIKE_FACTOR, _ALIKE_MORE = 2, 4  # of two numbers of requests; several are under way at once
 _LOWERED_AGAIN = 0.85  # of a pace that was limited soon after it was lowered
-_IN_VAIN = 5  # the next time, the pace is not the reason
+_IN_VAIN = 3  # the next time, the pace is not the reason
 _IGNORED = timedelta(minutes=2)
 _STEADY_SECONDS = 20.0  # in which a lowered pace stays
 _GROWTH = 1.05  # each ten seconds afterwards
@@ -103,9 +104,9 @@ class Pace:
         """Lower the pace: Cloudflare has limited a request, and asks for a pause. Several at once lower it
         once.
 
-        Without headers, the pace is only lowered when a request is limited just after such a pause: a pace
-        that is too high is limited again at once. Where a lower pace does not help, responses are limited at
-        random, and teach nothing.
+        Without headers, the pace is only lowered when a request is limited again and again just after such a
+        pause, and after about as many others each time: so is a pace that is too high. Where a lower pace
+        does not help, responses are limited at random, and teach nothing.
         """
         with self._lock:
             count, self._passed = self._passed, 0
@@ -113,36 +114,53 @@ class Pace:
         row, now = self._row(), timezone.now()
         if row.resumes_at and now < row.resumes_at < now + _MAX_AHEAD:
             return
+        interval = row.passed - row.passed_before
+        is_alike = row.interval is not None and _are_alike(interval, row.interval)
         is_met_again = row.resumes_at is not None and now < row.resumes_at + _MET_AGAIN
-        strikes = row.strikes + 1 if is_met_again else 1
-        event = self._rows().filter(resumes_at=row.resumes_at)
-        if not event.update(resumes_at=now + timedelta(seconds=pause), strikes=strikes):
+        strikes = row.strikes + 1 if is_met_again and is_alike else 1
+        resumes_at = now + timedelta(seconds=pause)
+        changes = {"resumes_at": resumes_at, "strikes": strikes, "interval": interval}
+        # Slots begin with the resumption: a small limit would be met by those that are made up for.
+        changes |= {"passed_before": row.passed, "next_slot_at": resumes_at}
+        if not self._rows().filter(resumes_at=row.resumes_at).update(**changes):
             return
+        with self._lock:
+            self._slots.clear()
         # What passed was less than allowed if workers were busy; what the headers say is more exact.
         passed = max(row.count, row.peak, self._allowed, 1.0) * _LOWERED
         if self._allowed:
             self._lower(row, passed)
         elif row.ignored_until is None or not now < row.ignored_until < now + _IGNORED:
-            self._learn(row, now, passed, is_met_again=strikes >= _STRIKES)
+            self._learn(row, now, passed, strikes=strikes, is_met_again=is_met_again, is_alike=is_alike)
 
-    def _learn(self, row: AccountPace, now: datetime, passed: float, *, is_met_again: bool) -> None:
+    def _learn(
+        self,
+        row: AccountPace,
+        now: datetime,
+        passed: float,
+        *,
+        strikes: int,
+        is_met_again: bool,
+        is_alike: bool,
+    ) -> None:
         """Lower the pace, or lift it where it has been lowered in vain."""
-        limit, held_since = (
-            self._limit(row, now),
-            max(filter(None, (row.limited_at, row.resumes_at)), default=now),
-        )
-        if limit is None or now - held_since >= timedelta(seconds=_STEADY_SECONDS):
+        limit = self._limit(row, now)
+        held_since = max(filter(None, (row.limited_at, row.resumes_at)), default=now)
+        if limit is None:
             self._rows().update(in_vain=0)
-        elif not is_met_again:
+            if strikes >= _STRIKES:
+                self._lower(row, passed)
+        elif now - held_since >= timedelta(seconds=_STEADY_SECONDS):  # until it has grown to the limit
+            self._rows().update(in_vain=0)
+            self._lower(row, min(passed, limit * _LOWERED))
+        elif is_alike and not is_met_again:
             return  # a pace a little above the limit, which is met again once it has grown
         elif row.in_vain >= _IN_VAIN:
             self._lift(row, now)
-            return
         else:
             self._rows().update(in_vain=F("in_vain") + 1)
-            passed = min(passed, limit * _LOWERED_AGAIN)
-        if is_met_again:
-            self._lower(row, passed)
+            if is_alike:
+                self._lower(row, min(passed, limit * _LOWERED_AGAIN))
 
     def _lift(self, row: AccountPace, now: datetime) -> None:
         lifted = {"limit": None, "limited_at": None, "in_vain": 0, "ignored_until": now + _IGNORED}
@@ -182,6 +200,7 @@ class Pace:
             "peak": Case(When(is_same, then="peak"), default=Greatest(F("count"), F("peak") * _FADING)),
             "count": Case(When(is_same, then=F("count") + count), default=Value(float(count))),
             "second": second,
+            "passed": F("passed") + count,
         }
         if not self._rows().update(**changes):
             self._row()
@@ -236,6 +255,10 @@ class Pace:
 
     def _rows(self) -> QuerySet[AccountPace]:
         return AccountPace.objects.using(database()).filter(pk=self._account_key)
+
+
+def _are_alike(one: int, other: int) -> bool:
+    return max(one, other) <= _ALIKE_FACTOR * min(one, other) + _ALIKE_MORE
 
 
 class Ticket:

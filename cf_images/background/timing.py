@@ -11,10 +11,10 @@ LEASE = timedelta(seconds=50)
 REQUEST_SECONDS = 40.0  # the total deadline of one request; 10 MB need 2 Mbit/s
 LEASE_FRESH = timedelta(seconds=5)  # a lease that is no older outlasts a request
 
-# Between two attempts for one image. While Cloudflare fails now and then, most images need two or three; one
-# that fails twenty times in a row is tried each hour.
+# Between two attempts for one image. While two of five requests fail, most images need two or three attempts,
+# and one in two hundred needs seven; one that fails thirty times in a row is tried each hour.
 FIRST_PAUSE = timedelta(seconds=1)
-PAUSE_FACTOR = 1.5
+PAUSE_FACTOR = 1.3
 MAX_PAUSE = timedelta(hours=1)
 
 # A worker whose clock is behind the web server's must take a new row for due.
@@ -61,5 +61,5 @@ REFRESH_SECONDS = 10.0  # pending names are read this often
 
 def pause(attempts: int) -> timedelta:
     """Return the pause after so many attempts: growing, and random so that rows do not march in step."""
-    longest: timedelta = min(MAX_PAUSE, FIRST_PAUSE * PAUSE_FACTOR ** min(attempts, 30))
+    longest: timedelta = min(MAX_PAUSE, FIRST_PAUSE * PAUSE_FACTOR ** min(attempts, 40))
     return longest * random.uniform(0.5, 1)  # noqa: S311  # no secret
