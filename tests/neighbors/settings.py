@@ -41,4 +41,9 @@ FILER_STORAGES = {
         "thumbnails": {"ENGINE": _CLOUDFLARE, "OPTIONS": _RENDITIONS},
     }
 }
-PICTURES = {"USE_PLACEHOLDERS": False, "FILE_TYPES": ["WEBP"]}
+# Without a queue: since Django 6.0, the default needs one.
+PICTURES = {
+    "USE_PLACEHOLDERS": False,
+    "FILE_TYPES": ["WEBP"],
+    "PROCESSOR": "pictures.tasks._process_picture",
+}
