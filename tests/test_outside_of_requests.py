@@ -130,6 +130,9 @@ class TestWithTheURLOfTheSite:
         assert caplog.messages == []
         assert b"/Width 200" in pdf
 
+    @pytest.mark.filterwarnings(
+        "ignore:Django 2028 will not have a default mailer"
+    )  # EMAIL_BACKEND works until then
     def test_mail_shows_the_image_before_and_after_it_is_stored(self) -> None:
         text = """{% cf_image profile.image "avatar" alt="" %}<img src="{{ profile.image.url }}">"""
         message = EmailMultiAlternatives("Hello", "…", "a@example.com", ["b@example.com"])

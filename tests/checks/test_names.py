@@ -14,7 +14,8 @@ from django.test.utils import isolate_apps
 from cf_images import image_fields
 from cf_images.storage import select_storage
 
-pytestmark = pytest.mark.usefixtures("bare")
+# Django's own checks, which run, too, ask the database what it supports.
+pytestmark = [pytest.mark.usefixtures("bare"), pytest.mark.django_db]
 
 
 @pytest.fixture

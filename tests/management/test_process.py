@@ -67,9 +67,17 @@ def test_processes_what_is_due_says_so_and_stops(accept: Accept, cloudflare: Any
     assert run("-v0") == Run(out="", problems="", status=0)
 
 
-def test_several_workers_count_together(accept: Accept, cloudflare: Any) -> None:
-    accept()
-    assert run("--workers=2").out == "1 image stored.\n"
+def test_several_workers_count_together(
+    tmp_path: Path, cloudflare: Any, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file: SQLite does not wait for the lock of a database in memory."""
+    with (
+        django_db_blocker.unblock(),
+        databases.sqlite(tmp_path) as chosen,
+        databases.use(chosen, monkeypatch),
+    ):
+        upload_from_file(io.BytesIO(picture()), filename="a.png")
+        assert run("--workers=2").out == "1 image stored.\n"
 
 
 def test_rejected_image_is_counted_and_exits_1(accept: Accept, cloudflare: Any) -> None:
