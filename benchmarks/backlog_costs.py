@@ -27,9 +27,16 @@ from tests.chaos.__main__ import end_with_parent
 django.setup()  # before the imports of models
 
 from cf_images.accounts import find_account  # noqa: E402  # after django.setup()
-from cf_images.background import destinations, leases, pending, status, timing, worker  # noqa: E402
-from cf_images.images import names  # noqa: E402
-from cf_images.models import State, Upload  # noqa: E402
+from cf_images.background import (  # noqa: E402  # after django.setup()
+    destinations,
+    leases,
+    pending,
+    status,
+    timing,
+    worker,
+)
+from cf_images.images import names  # noqa: E402  # after django.setup()
+from cf_images.models import State, Upload  # noqa: E402  # after django.setup()
 
 _ALIAS = "cloudflare_images"
 _FEW = 5
