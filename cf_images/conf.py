@@ -24,6 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from cf_images import links
 from cf_images.delivery.signing import lifetime_problem
 from cf_images.delivery.urls import url_template_problem
 from cf_images.exceptions import InvalidVariantError
@@ -108,12 +109,27 @@ def _site_url_problem(given: str | Callable[[], str]) -> str:
     return "" if callable(found) else f"it is a {type(found).__name__} and cannot be called"
 
 
+def _function_problem(given: str | Callable[..., Any]) -> str:
+    if callable(given):
+        return ""
+    try:
+        found = import_string(given)
+    except ImportError as error:
+        return f"it cannot be imported: {error}".rstrip(".")
+    return "" if callable(found) else f"it is a {type(found).__name__} and cannot be called"
+
+
+def _reservation_problem(seconds: int) -> str:
+    return "" if 120 <= seconds <= 21_600 else "Cloudflare takes 120 to 21,600 seconds"
+
+
 # What a storage takes in its OPTIONS, and CF_IMAGES in capitals.
 STORAGE_OPTIONS: Mapping[str, Option] = {
     "account_id": Option(names=("CF_ACCT_ID", "CF_ACCOUNT_ID")),
     "api_token": Option(names=("CF_IMG_TOKEN", "CF_API_TOKEN"), secret=True),
     "account_hash": Option(names=("CF_IMG_HASH",)),
     "api_url": Option(default="https://api.cloudflare.com/client/v4", problem=_api_url_problem),
+    "batch_url": Option(default="https://batch.imagedelivery.net", problem=_url_problem),
     "delivery_url": Option(default="https://imagedelivery.net", problem=_delivery_url_problem),
     "variant": Option(default="public", problem=_variant_problem),
     "background": Option(default=False, types=(bool,)),
@@ -152,6 +168,18 @@ PACKAGE_OPTIONS: Mapping[str, Option] = {
     # Who is notified of background uploads: "huey", "none" or a dotted path. None: huey where djhuey is
     # installed.
     "QUEUE": Option(),
+    # Uploads from the browser: for all image fields of admins and forms that can have them; who may upload
+    # (a function, or its path); reservations and seconds for each user, and how many may be open at once: for
+    # each user or session, and for all visitors without an account together.
+    "DIRECT_UPLOADS": Option(default=False, types=(bool,)),
+    "DIRECT_UPLOADS_ALLOWED": Option(types=(str, Callable), problem=_function_problem),  # type: ignore[arg-type]  # an ABC
+    "DIRECT_UPLOADS_RATE": Option(default=(120, 60), types=(list, tuple), problem=_rate_problem),
+    "DIRECT_UPLOADS_OPEN": Option(default=100, types=(int,)),
+    "DIRECT_UPLOADS_OPEN_ANONYMOUS": Option(default=1_000, types=(int,)),
+    # Seconds until an upload that was not saved is deleted: Cloudflare's longest ("Direct creator upload").
+    "DIRECT_UPLOADS_EXPIRE": Option(default=21_000, types=(int,), problem=_reservation_problem),
+    # The secret of Cloudflare's webhook; without it, the view of the webhook does not exist.
+    "WEBHOOK_SECRET": Option(secret=True),
 }
 _KEYS = {name: name.upper() for name in STORAGE_OPTIONS}
 _KNOWN_KEYS = frozenset({*PACKAGE_OPTIONS, *_KEYS.values()})
@@ -253,6 +281,7 @@ class StorageOptions:
     api_token: str | None
     account_hash: str | None
     api_url: str
+    batch_url: str
     delivery_url: str
     variant: str
     background: bool
@@ -278,7 +307,7 @@ class StorageOptions:
         if name == "signing_keys":  # the environment separates them by commas
             value = tuple(filter(None, value.split(",") if isinstance(value, str) else value or ()))
         if name == "site" and value is None:
-            value = _default_site()
+            value = default_site()
         if name != "api_token":  # read only for a request, and not kept beside what pages use
             self.__dict__[name] = value
         return value
@@ -293,7 +322,7 @@ class StorageOptions:
         """Return a credential; raise ``ImproperlyConfigured`` that names every place for a missing one."""
         value = getattr(self, name)
         if value is None:
-            raise ImproperlyConfigured(f"Cloudflare Images has no {name}: {credential_hint(name)}.")
+            raise _misconfigured(f"Cloudflare Images has no {name}: {credential_hint(name)}.")
         return str(value)
 
 
@@ -310,13 +339,13 @@ def check_options(given: Mapping[str, Any]) -> None:
     """Raise ``ImproperlyConfigured`` for an option that does not exist, and name those that do."""
     unknown = sorted(given.keys() - STORAGE_OPTIONS.keys())
     if unknown:
-        raise ImproperlyConfigured(
+        raise _misconfigured(
             f"Unknown option of the Cloudflare Images storage: {', '.join(unknown)}. "
             f"The options are {', '.join(STORAGE_OPTIONS)}."
         )
 
 
-def _default_site() -> str:
+def default_site() -> str:
     """Return the project's package and environment, such as ``shop/production``."""
     module = getattr(settings, "ROOT_URLCONF", None) or os.environ.get("DJANGO_SETTINGS_MODULE") or ""
     return "/".join(filter(None, [module.partition(".")[0], env_name()]))[:MAX_SITE_LENGTH]
@@ -345,9 +374,18 @@ def setting(name: str) -> Any:
     elif value is None or value == "":
         value = declared.default
     elif problem := _problem(value, declared, f'CF_IMAGES["{name}"]'):
-        raise ImproperlyConfigured(problem)
+        raise _misconfigured(problem)
     cache[name] = value
     return value
+
+
+def function_setting(name: str) -> Callable[..., Any] | None:
+    """Return the function that a setting is, or has the path of; ``None`` without one."""
+    given = setting(name)
+    if given is None or callable(given):
+        return given  # type: ignore[no-any-return]
+    found: Callable[..., Any] = import_string(given)
+    return found
 
 
 def project_setting(name: str, default: Any = None) -> Any:
@@ -414,9 +452,7 @@ def site_url() -> str:
         given = import_string(given)
     url = given() or ""
     if url and (problem := _origin_problem(str(url))):
-        raise ImproperlyConfigured(
-            f'CF_IMAGES["SITE_URL"]() returned {_without_password(str(url))!r}: {problem}.'
-        )
+        raise _misconfigured(f'CF_IMAGES["SITE_URL"]() returned {_without_password(str(url))!r}: {problem}.')
     return str(url).rstrip("/")
 
 
@@ -484,7 +520,7 @@ def option(name: str, given: Mapping[str, Any]) -> Any:
     problem = _problem(value, declared, place)
     if problem:
         del value  # a debug page shows the variables of each frame
-        raise ImproperlyConfigured(problem)
+        raise _misconfigured(problem)
     return value
 
 
@@ -511,7 +547,7 @@ def _cf_images() -> Mapping[str, Any]:
         return declared
     problem = _declaration_problem(declared)
     del declared  # a debug page shows the variables of each frame
-    raise ImproperlyConfigured(problem)
+    raise _misconfigured(problem)
 
 
 def _declaration_problem(declared: Any) -> str:
@@ -534,6 +570,13 @@ def _problem(value: Any, declared: Option, place: str) -> str:
     if isinstance(value, list | tuple) and declared.secret:
         return next(filter(None, (_secret_problem(part, place) for part in value)), "")
     return _secret_problem(value, place) if isinstance(value, str) and declared.names else ""
+
+
+def _misconfigured(problem: str) -> ImproperlyConfigured:
+    """Return the error, with a link for tracebacks; checks and commands print the problem alone."""
+    error = ImproperlyConfigured(problem)
+    error.add_note(f"See {links.SETTINGS_PAGE}")
+    return error
 
 
 def _without_password(value: Any) -> Any:

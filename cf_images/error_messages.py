@@ -21,12 +21,13 @@ from cf_images.exceptions import (
     RateLimitedError,
     RenderingError,
 )
+from cf_images.translation import rejection
 
 
 def message(error: CloudflareImagesError) -> str:
     """Return a sentence for a visitor, without settings, account, or Cloudflare's response."""
     if isinstance(error, ImageRejectedError) and not isinstance(error, InvalidNameError):
-        return error.message  # about the file that the visitor sent
+        return rejection(error)  # about the file that the visitor sent
     for kind, text in _messages():
         if isinstance(error, kind):
             return text

@@ -19,13 +19,23 @@ Mistakes in the settings are Django's ``ImproperlyConfigured``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self
+
+from cf_images import links
+
+if TYPE_CHECKING:
+    from cf_images.sentences import Sentence
+
 
 class CloudflareImagesError(Exception):
     """An error with its evidence; never contains the token, a signature or an upload URL.
 
-    ``message`` is for a developer, by Cloudflare or by this package; ``status`` is the HTTP status and
+    ``message`` is what is wrong, by Cloudflare or by this package; ``status`` is the HTTP status and
     ``code`` Cloudflare's error code, both ``None`` without a response; ``request`` is the method and path of
     the request, without account or query. ``http_status`` is what a view should respond with.
+
+    ``str(error)`` is for developers: the message, this evidence, and a link to the page about the error.
+    ``summary`` is the same without the link, for texts in which the error is only a part.
     """
 
     http_status = 502
@@ -40,6 +50,13 @@ class CloudflareImagesError(Exception):
         self.request = request
 
     def __str__(self) -> str:
+        # The page of a public class: a subclass elsewhere in this package, or in a project, has none.
+        public = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        return links.with_link(self.summary, links.error_page(public.__name__))
+
+    @property
+    def summary(self) -> str:
+        """The message, followed by Cloudflare's code, the HTTP status and the request in parentheses."""
         evidence = [
             f"code {self.code}" if self.code else "",
             f"HTTP {self.status}" if self.status else "",
@@ -50,9 +67,21 @@ class CloudflareImagesError(Exception):
 
 
 class ImageRejectedError(CloudflareImagesError):
-    """A final rejection: sending the same again gives the same response."""
+    """A final rejection: sending the same again gives the same response.
+
+    ``sentences`` say to a visitor what is wrong with the file, and can be translated; empty for any other
+    rejection.
+    """
 
     http_status = 400
+    sentences: tuple[Sentence, ...] = ()
+
+    @classmethod
+    def saying(cls, *sentences: Sentence) -> Self:
+        """Return the error whose message is these sentences."""
+        error = cls(" ".join(map(str, sentences)))
+        error.sentences = sentences
+        return error
 
 
 class InvalidNameError(ImageRejectedError, ValueError):

@@ -1,10 +1,13 @@
-"""``CloudflareImagesErrorMiddleware``: an answer in words, not a bare 500, when an image fails in a view."""
+"""``CloudflareImagesErrorMiddleware``: an answer in words, not a bare 500, when an image fails in a view;
+``DirectUploadsMiddleware``: lets forms know whose uploads they may take.
+"""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
@@ -12,6 +15,7 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.html import format_html
 
 from cf_images import conf, error_messages
+from cf_images.browser.owners import acting_for
 from cf_images.exceptions import CloudflareImagesError, InvalidNameError, InvalidVariantError
 
 logger = logging.getLogger(__name__)
@@ -45,6 +49,25 @@ class CloudflareImagesErrorMiddleware(MiddlewareMixin):
         patch_vary_headers(response, ["Accept"])
         add_never_cache_headers(response)
         return response
+
+
+class DirectUploadsMiddleware(MiddlewareMixin):
+    """Tell forms who sends them, so that they take that visitor's uploads alone.
+
+    After the middleware of sessions and authentication. A Django form does not know its request.
+    """
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Respond while forms know the request."""
+        if self.async_mode:
+            return self._respond(request)
+        with acting_for(request):
+            return self.get_response(request)
+
+    async def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        with acting_for(request):
+            response: HttpResponseBase = await self.get_response(request)  # type: ignore[misc]
+            return response
 
 
 def _is_shown_to_developers(error: CloudflareImagesError) -> bool:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 MAX_NAME_LENGTH = 255  # what every database can keep unique
 MAX_ERROR_LENGTH = 200
+TOKEN_DIGEST_LENGTH = 32
+ANOTHER_HAS_IT = 5409  # last_code of a rejected row: another image has its ID, or another file its name
 
 
 if TYPE_CHECKING:
@@ -37,57 +40,75 @@ class ExactCharField(_CharField):
 
 
 class State(models.TextChoices):
-    """The state of an upload."""
+    """The state of an upload, of a transfer, or of a reservation."""
 
-    PENDING = "pending", _("pending")  # the bytes are here, Cloudflare has not confirmed it
-    STORED = "stored", _("stored")  # Cloudflare has confirmed it; no bytes here
-    REJECTED = "rejected", _("rejected")  # Cloudflare will never accept it; the bytes are still here
-    DELETING = "deleting", _("deleting")  # deleted here, not yet at Cloudflare
+    # Cloudflare has not confirmed it; the bytes of an upload are here.
+    PENDING = "pending", pgettext_lazy("state", "pending")
+    # Cloudflare has confirmed it; no bytes here.
+    STORED = "stored", pgettext_lazy("state", "stored")
+    # It will never be accepted; the bytes of an upload are still here.
+    REJECTED = "rejected", pgettext_lazy("state", "rejected")
+    # Deleted here, not yet at Cloudflare.
+    DELETING = "deleting", pgettext_lazy("state", "deleting")
+    # Of a transfer, whose name is never used again.
+    DELETED = "deleted", pgettext_lazy("state", "deleted")
 
 
 UNCONFIRMED = (State.PENDING, State.REJECTED)  # this site serves the image
 
 
-class Upload(models.Model):
-    """One image between ``save()`` and Cloudflare; ``name`` is what the field stores."""
+class LeasedRow(models.Model):
+    """What a worker claims, tries and settles; ``background`` describes how."""
 
-    name = ExactCharField(max_length=MAX_NAME_LENGTH, unique=True)
-    storage = ExactCharField(max_length=100)  # the alias in STORAGES
     account = ExactCharField(max_length=255, blank=True)  # accounts.Account.key; empty: local files
-    remote_id = ExactCharField(max_length=MAX_NAME_LENGTH, blank=True)  # Cloudflare's image ID
-    require_signed_urls = models.BooleanField(default=False)
-    creator = models.CharField(max_length=1024, blank=True)
-    metadata = models.JSONField(default=dict, blank=True)
+    remote_id = ExactCharField(_("image ID at Cloudflare"), max_length=MAX_NAME_LENGTH, blank=True)
+    require_signed_urls = models.BooleanField(_("requires signed URLs"), default=False)
     token = ExactCharField(max_length=32)  # in the metadata; it identifies this upload at Cloudflare
 
-    source_url = models.TextField(blank=True)  # empty: the bytes are in Chunk
-    filename = models.CharField(max_length=255, blank=True)
-    content_type = models.CharField(max_length=50, blank=True)
     size = models.PositiveBigIntegerField(null=True, blank=True)  # bytes
     width = models.PositiveIntegerField(null=True, blank=True)  # pixels, before any orientation
     height = models.PositiveIntegerField(null=True, blank=True)
-    sha256 = models.CharField(max_length=64, blank=True)
+    sha256 = models.CharField("SHA-256", max_length=64, blank=True)
 
-    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
-    attempts = models.PositiveIntegerField(default=0)  # claims so far
+    state = models.CharField(
+        pgettext_lazy("of an upload", "state"), max_length=10, choices=State, default=State.PENDING
+    )
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)  # claims so far
     unknown_errors = models.PositiveIntegerField(default=0)  # of kinds that are not known to be final
     # When a worker may claim it; while one has it, when its lease ends; empty: nothing is left to do.
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True, blank=True)
     lease = ExactCharField(max_length=32, blank=True)  # of the worker that has claimed it
     # Cloudflare first responded with 404 to a DELETE, or of a pending upload to a GET of the reserved ID.
     missing_at = models.DateTimeField(null=True, blank=True)
-    # Cloudflare may be fetching source_url since then; without its ID, the image is found by its token.
-    fetching_since = models.DateTimeField(null=True, blank=True)
     # Until then a DELETE with this ID may still arrive at Cloudflare. An upload that has it takes the name of
     # an image that was deleted here, and has to delete that one there first.
     deletion_ends_at = models.DateTimeField(null=True, blank=True)
     last_code = models.PositiveIntegerField(null=True, blank=True)  # Cloudflare's, or the HTTP status
     last_error = models.CharField(max_length=MAX_ERROR_LENGTH, blank=True)
-    created_at = models.DateTimeField()
-    stored_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"))
+    stored_at = models.DateTimeField(_("stored at"), null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class Upload(LeasedRow):
+    """One image between ``save()`` and Cloudflare; ``name`` is what the field stores."""
+
+    name = ExactCharField(_("name"), max_length=MAX_NAME_LENGTH, unique=True)
+    storage = ExactCharField(_("storage"), max_length=100)  # the alias in STORAGES
+    creator = models.CharField(_("creator"), max_length=1024, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    source_url = models.TextField(blank=True)  # empty: the bytes are in Chunk
+    filename = models.CharField(max_length=255, blank=True)
+    content_type = models.CharField(_("content type"), max_length=50, blank=True)
+    # Cloudflare may be fetching source_url since then; without its ID, the image is found by its token.
+    fetching_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         app_label = "cf_images"  # importable where the app is not installed
+        verbose_name = _("upload")
+        verbose_name_plural = _("uploads")
         permissions = [
             ("retry_upload", "Can retry rejected uploads"),
             ("delete_image", "Can delete images here and at Cloudflare"),
@@ -114,6 +135,7 @@ class Chunk(models.Model):
 
     class Meta:
         app_label = "cf_images"
+        verbose_name = _("part of an upload")
         constraints = [
             models.UniqueConstraint(fields=["upload", "position"], name="cf_images_chunk_position"),
         ]
@@ -136,12 +158,88 @@ class Rendition(models.Model):
 
     class Meta:
         app_label = "cf_images"
+        verbose_name = _("rendition")
         constraints = [
             models.UniqueConstraint(fields=["upload", "key"], name="cf_images_rendition_key"),
         ]
 
     def __str__(self) -> str:
         return f"{self.upload_id} [{self.key}]"
+
+
+class Transfer(LeasedRow):
+    """A file that is copied from one storage to another, or deleted there.
+
+    The ledger of imports, exports and mirrors: rows stay, so that a second run continues, and a name that
+    was used once is never used again. ``source`` and ``storage`` are storages as
+    ``background.places`` writes them.
+    """
+
+    key = ExactCharField(max_length=64, unique=True)  # SHA-256 of source, storage and source_name
+    source = ExactCharField(_("source"), max_length=255)
+    source_name = models.TextField(_("name in the source"))  # as rows of a field have it, of any length
+    storage = ExactCharField(_("target"), max_length=255)
+    # In the target; null until it is known: Cloudflare chooses the IDs of private images.
+    # The stubs take a subclass for one that is never null.
+    name: models.CharField[str | None, str | None] = ExactCharField(  # type: ignore[assignment,misc]
+        _("name in the target"), max_length=MAX_NAME_LENGTH, null=True, blank=True
+    )
+    # "app.Model.field", the first that has the name
+    field = models.CharField(_("field"), max_length=255, blank=True)
+    options = models.JSONField(_("options"), default=dict, blank=True)  # background.copying.CopyOptions
+    # For any worker; else for the commands alone.
+    is_enqueued = models.BooleanField(_("for any worker"), default=False)
+
+    class Meta:
+        app_label = "cf_images"
+        verbose_name = _("transfer")
+        verbose_name_plural = _("transfers")
+        permissions = [("retry_transfer", "Can retry rejected transfers")]
+        constraints = [
+            models.UniqueConstraint(fields=["storage", "name"], name="cf_images_transfer_name"),
+        ]
+        indexes = [
+            # For workers.
+            models.Index(fields=["account", "is_enqueued", "next_attempt_at"], name="cf_images_transfer_due"),
+            # For people.
+            models.Index(fields=["state", "created_at"], name="cf_images_transfer_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.source_name
+
+
+class Reservation(LeasedRow):
+    """An upload URL that was given to a browser, until a model's field has the image.
+
+    Pending: open, with or without its bytes. Stored: the field has it, under ``name``. What is never saved is
+    deleted after ``expires_at``. ``remote_id`` is Cloudflare's ID, or the name of a waiting local file; no
+    browser sends it. ``size``, ``width`` and ``height`` are known once the bytes have been verified.
+    """
+
+    key = ExactCharField(max_length=64, unique=True)  # in the value that a form carries
+    owner = ExactCharField(max_length=64)  # browser.owners: a digest of the user, or of the session
+    field = ExactCharField(max_length=255)  # "app.Model.field", or a form's
+    storage = ExactCharField(max_length=100)  # the alias in STORAGES
+    filename = models.CharField(max_length=255)
+    format = models.CharField(max_length=10, blank=True)  # as verified
+    name = ExactCharField(max_length=1024, blank=True)  # in the storage, once it is saved
+    expires_at = models.DateTimeField()
+    asked_at = models.DateTimeField(null=True, blank=True)  # Cloudflare, whether it has arrived
+    uploaded_at = models.DateTimeField(null=True, blank=True)  # when it was first found there
+
+    class Meta:
+        app_label = "cf_images"
+        verbose_name = _("reservation")
+        indexes = [
+            # For workers.
+            models.Index(fields=["account", "next_attempt_at"], name="cf_images_reservation_due"),
+            # For the limits of each owner.
+            models.Index(fields=["owner", "created_at"], name="cf_images_reservation_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"the upload {self.filename!r} for {self.field}"
 
 
 class AccountPace(models.Model):
@@ -169,6 +267,7 @@ class AccountPace(models.Model):
 
     class Meta:
         app_label = "cf_images"
+        verbose_name = _("pace of an account")
 
     def __str__(self) -> str:
         return f"{self.account_key}: {f'{self.limit:g} a second' if self.limit else 'as configured'}"
@@ -185,6 +284,7 @@ class QueueState(models.Model):
 
     class Meta:
         app_label = "cf_images"
+        verbose_name = _("state of the queue")
 
     def __str__(self) -> str:
         return f"{self.outstanding} outstanding"
@@ -200,6 +300,7 @@ class Worker(models.Model):
 
     class Meta:
         app_label = "cf_images"
+        verbose_name = _("worker")
 
     def __str__(self) -> str:
         return self.name
@@ -214,10 +315,12 @@ class CircuitBreaker(models.Model):
     failures = models.PositiveIntegerField(default=0)  # unclear responses in a row
     paused_since = models.DateTimeField(null=True, blank=True)  # the beginning of the outage
     logged_since = models.DateTimeField(null=True, blank=True)  # the last outage that a WARNING told of
-    token_digest = ExactCharField(max_length=64, blank=True)  # of the token that was refused
+    # Of the token that was refused; of two, one behind the other.
+    token_digest = ExactCharField(max_length=2 * TOKEN_DIGEST_LENGTH, blank=True)
 
     class Meta:
         app_label = "cf_images"
+        verbose_name = _("circuit breaker")
 
     def __str__(self) -> str:
         return f"{self.account_key}: {self.reason or 'not paused'}"

@@ -15,6 +15,8 @@ from cf_images.exceptions import ImageRejectedError
 from cf_images.image_fields import is_ours
 from cf_images.images.reading import from_start
 from cf_images.storage import CloudflareImagesStorage
+from cf_images.storage.mirror import sides
+from cf_images.translation import rejection
 
 __all__ = ["attach", "attach_everywhere", "validate_image", "validate_source_url"]
 
@@ -34,7 +36,7 @@ def validate_image(value: Any) -> None:
         if not (_fits_limits(value) and images.can_be_reduced(info)):
             images.check_limits(info)
     except ImageRejectedError as error:
-        raise ValidationError(error.message, code="image_rejected") from None
+        raise ValidationError(rejection(error), code="image_rejected") from None
 
 
 def validate_source_url(url: str) -> None:
@@ -73,6 +75,7 @@ def _is_new(value: Any) -> bool:
 def _fits_limits(value: Any) -> bool:
     """Return whether saving reduces it; for local files, and DRF's uploads, the Cloudflare alias decides."""
     storage = getattr(value, "storage", None)
-    if isinstance(storage, CloudflareImagesStorage):
-        return storage.options.fit_limits
+    for side in sides(storage) if storage is not None else ():
+        if isinstance(side, CloudflareImagesStorage):
+            return side.options.fit_limits
     return cloudflare_options().fit_limits

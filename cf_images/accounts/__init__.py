@@ -7,22 +7,30 @@ come from. Everything else asks an ``Account`` instead of reading credentials it
 from cf_images.accounts.account import Account, replaced_clients
 from cf_images.accounts.backend import (
     AccountStorage,
+    Mirror,
     accounts_by_key,
     backend_of,
     backend_options,
+    cloudflare_alias,
     cloudflare_options,
     find_account,
+    is_mirror,
+    sides_of,
     usable_accounts,
 )
 
 __all__ = [
     "Account",
     "AccountStorage",
+    "Mirror",
     "accounts_by_key",
     "backend_of",
     "backend_options",
+    "cloudflare_alias",
     "cloudflare_options",
     "find_account",
+    "is_mirror",
     "replaced_clients",
+    "sides_of",
     "usable_accounts",
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from cf_images import conf
-from cf_images.accounts import signing_keys
+from cf_images.accounts import batch_tokens, signing_keys
 from cf_images.delivery import signing, urls
 from cf_images.variants import FlexibleVariant, grammar
 
@@ -129,6 +129,34 @@ class Account:
             retry=retry,
             pace=pace,
         )
+
+    def batch_client(
+        self, *, max_timeout: float = math.inf, pace: Pace | None = None
+    ) -> CloudflareImagesClient:
+        """Return a client for the batch host, which has a limit of its own; its token may need a request.
+
+        Cloudflare offers uploads, direct uploads, lists, details, updates and deletions there. Each request
+        is sent once.
+        """
+        if _make_client is not None:
+            return _make_client()
+        from cf_images.client import CloudflareImagesClient  # httpx, only for a request
+
+        options = self.options
+        fetch = self.client(retry=False, max_timeout=max_timeout).batch_token
+        return CloudflareImagesClient(
+            options.require("account_id"),
+            batch_tokens.token_of(self.key, fetch),
+            api_url=options.batch_url,
+            timeout=min(options.timeout, max_timeout),
+            retry=False,
+            pace=pace,
+            is_batch_host=True,
+        )
+
+    def forget_batch_token(self) -> bool:
+        """Request a new token for the batch host next time; return whether the refused one may be too old."""
+        return batch_tokens.forget(self.key)
 
     # Signing keys
 

@@ -1,4 +1,4 @@
-"""The accounts that ``STORAGES`` declares, and the base class by which a storage has one."""
+"""The accounts that ``STORAGES`` declares; the base classes of storages that have one, and of mirrors."""
 
 from __future__ import annotations
 
@@ -53,6 +53,58 @@ class AccountStorage(Storage):
         return None
 
 
+class Mirror(Storage):
+    """A storage that keeps its files in two others, which it names by their aliases."""
+
+    def __init__(self, primary: str | None = None, secondary: str | None = None, **unknown: Any) -> None:
+        if unknown:
+            raise ImproperlyConfigured(
+                f"Unknown option of {type(self).__name__}: {', '.join(sorted(unknown))}. "
+                f"The options are primary, secondary."
+            )
+        self._aliases = (primary, secondary)
+
+    @property
+    def primary_alias(self) -> str:
+        """The alias of the storage that names, keeps and shows the files."""
+        return self._required(0, "primary")
+
+    @property
+    def secondary_alias(self) -> str:
+        """The alias of the storage that gets a copy of each file in the background."""
+        return self._required(1, "secondary")
+
+    def _required(self, index: int, name: str) -> str:
+        alias = self._aliases[index]
+        if not alias or not isinstance(alias, str):
+            raise ImproperlyConfigured(
+                f"{type(self).__name__} has no {name}: give it the alias of a storage in STORAGES."
+            )
+        return alias
+
+
+def is_mirror(alias: str) -> bool:
+    """Return whether the storage of an alias is a mirror."""
+    return issubclass(backend_of(alias), Mirror)
+
+
+def sides_of(alias: str) -> tuple[str, ...]:
+    """Return the aliases of primary and secondary of a mirror, as far as they are given; that of any other
+    storage is its own.
+    """
+    if not is_mirror(alias):
+        return (alias,)
+    options = _options_of(alias)
+    return tuple(str(side) for side in (options.get("primary"), options.get("secondary")) if side)
+
+
+def cloudflare_alias() -> str:
+    """Return ``CF_IMAGES["CLOUDFLARE_ALIAS"]``; of a mirror, that of the side at Cloudflare."""
+    chosen = str(conf.setting("CLOUDFLARE_ALIAS"))
+    declared = backend_options()
+    return next((side for side in sides_of(chosen) if side in declared), chosen)
+
+
 def backend_options() -> dict[str, dict[str, Any]]:
     """Return the ``OPTIONS`` of every alias whose backend is an ``AccountStorage``, right or wrong."""
     aliases = [
@@ -71,10 +123,12 @@ def backend_of(alias: str) -> type:
 
 
 def find_account(alias: str) -> Account | None:
-    """Return the account of an alias; ``None`` for another package's storage and for an unknown alias.
+    """Return the account of an alias, of a mirror that of its primary; ``None`` for another package's storage
+    and for an unknown alias.
 
     Raise ``ImproperlyConfigured`` for options that the storage does not have, and for what is no dictionary.
     """
+    alias = next(iter(sides_of(alias)), alias)
     if not issubclass(backend_of(alias), AccountStorage):
         return None
     _options_of(alias)
@@ -87,7 +141,7 @@ def cloudflare_options() -> conf.StorageOptions:
 
     Those of ``CF_IMAGES["CLOUDFLARE_ALIAS"]``; where that is no storage of this package, the general ones.
     """
-    account = find_account(conf.setting("CLOUDFLARE_ALIAS"))
+    account = find_account(cloudflare_alias())
     return account.options if account else conf.StorageOptions({})
 
 

@@ -97,7 +97,7 @@ class _AccountKeys:
             self.known = _not_empty(fetch())
         except CloudflareImagesError as error:
             self.failure = (
-                f"The signing keys of private images cannot be fetched: {error} With the keys in "
+                f"The signing keys of private images cannot be fetched: {error.summary} With the keys in "
                 f"CF_IMG_SIGNING_KEYS, pages do not depend on this request."
             )
         self.fetched_at = time.monotonic()  # now: other threads may have waited as long as this one

@@ -35,6 +35,7 @@ from cf_images.background.rows import (
     pending_row,
     pending_size,
     remote_id,
+    saved_names,
 )
 from cf_images.models import MAX_NAME_LENGTH
 
@@ -63,6 +64,7 @@ __all__ = [
     "remote_id",
     "resume",
     "retry",
+    "saved_names",
     "status",
     "upload_from_file",
     "upload_from_url",

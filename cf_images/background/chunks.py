@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import IO
@@ -57,10 +58,10 @@ def copy(upload: Upload, *, using: str) -> IO[bytes]:
         return file
 
 
-def delete(upload_id: int, *, using: str) -> None:
-    """Delete the bytes of a row, and what was rendered from them."""
-    _chunks(using).filter(upload=upload_id).delete()
-    Rendition.objects.using(using).filter(upload=upload_id).delete()
+def delete(upload_ids: Collection[int], *, using: str) -> None:
+    """Delete the bytes of rows, and what was rendered from them."""
+    _chunks(using).filter(upload__in=upload_ids).delete()
+    Rendition.objects.using(using).filter(upload__in=upload_ids).delete()
 
 
 def _chunks(using: str) -> QuerySet[Chunk]:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from cf_images import conf
 from cf_images.background import outages, timing
 from cf_images.background.rows import breakers
-from cf_images.models import MAX_ERROR_LENGTH, CircuitBreaker
+from cf_images.models import MAX_ERROR_LENGTH, TOKEN_DIGEST_LENGTH, CircuitBreaker
 
 # For so long a process takes a breaker for closed, as it was when it was read: another process may have
 # opened it since.
@@ -61,10 +61,12 @@ def admit(account_key: str, token_digest: str = "") -> Admission | None:
         if breaker is None or not breaker.failures:
             _closed()[account_key] = read_at
         return admission
-    if _has_another(breaker, token_digest):
-        resume([account_key])
-        return admission
     now = timezone.now()
+    if _has_another(breaker, token_digest):
+        # Not at once: a process that still has the refused token would try it again and again.
+        if breaker.paused_until <= now + timing.BREAKER_CREDENTIALS - timing.BREAKER_OTHER_TOKEN:
+            resume([account_key])
+        return admission
     if now < breaker.paused_until <= now + timing.BREAKER_MAX_RETRY_AFTER:  # later: the clock was set back
         return None
     unchanged = breakers().filter(pk=account_key, paused_until=breaker.paused_until)
@@ -116,8 +118,13 @@ def rate_limited(admission: Admission, *, retry_after: float | None) -> timedelt
 
 
 def credentials_refused(admission: Admission, reason: str) -> None:
-    """Cloudflare refuses the credentials; the images are not at fault. Another token resumes at once."""
-    _pause(admission, timing.BREAKER_CREDENTIALS, reason, token_digest=admission.token_digest, refused=True)
+    """Cloudflare refuses the credentials; the images are not at fault. Another token is used at once."""
+    known = breakers().filter(pk=admission.account_key, paused_until__gt=timezone.now())
+    before = known.values_list("token_digest", flat=True).first() or ""
+    # The last two: while tokens are changed, processes may have either of them.
+    digests = dict.fromkeys([admission.token_digest, *_digests(before)])
+    token_digest = "".join(list(digests)[:2])
+    _pause(admission, timing.BREAKER_CREDENTIALS, reason, token_digest=token_digest, refused=True)
 
 
 def failed(admission: Admission, reason: str) -> None:
@@ -132,9 +139,21 @@ def failed(admission: Admission, reason: str) -> None:
         _pause(admission, min(doubled, timing.BREAKER_MAX_UNCLEAR), reason)
 
 
+def is_refused(breaker: CircuitBreaker, token_digest: str) -> bool:
+    """Return whether this token was refused."""
+    return token_digest in _digests(breaker.token_digest)
+
+
 def _has_another(breaker: CircuitBreaker, token_digest: str | None) -> bool:
-    """Return whether the token that was refused is another one than that of ``token_digest``."""
-    return bool(breaker.token_digest and token_digest) and breaker.token_digest != token_digest
+    """Return whether a token was refused, and ``token_digest`` is that of another one."""
+    return bool(breaker.token_digest and token_digest) and not is_refused(breaker, token_digest or "")
+
+
+def _digests(tokens: str) -> list[str]:
+    """Return the digests that a column holds one behind the other."""
+    return [
+        tokens[start : start + TOKEN_DIGEST_LENGTH] for start in range(0, len(tokens), TOKEN_DIGEST_LENGTH)
+    ]
 
 
 def _pause(

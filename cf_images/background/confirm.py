@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 from cf_images.background.leases import Claim
 from cf_images.client import CloudflareImagesClient, Image
@@ -15,34 +16,38 @@ from cf_images.exceptions import (
     RateLimitedError,
 )
 from cf_images.images import metadata
-from cf_images.models import MAX_NAME_LENGTH, Upload
+from cf_images.models import ANOTHER_HAS_IT, MAX_NAME_LENGTH, LeasedRow
 
 _PER_PAGE = 10
 
 
-def is_same(image: Image, upload: Upload) -> bool:
+class AnotherImageError(ImageRejectedError):
+    """Cloudflare has another image with the ID of this upload."""
+
+
+def is_same(image: Image, upload: LeasedRow) -> bool:
     """Return whether the image carries the token of this very upload."""
     return bool(upload.token) and metadata.token_of(image.metadata) == upload.token
 
 
-def confirm(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+def confirm(claim: Claim[Any], client: CloudflareImagesClient) -> Image | None:
     """Return the image as Cloudflare has it now, perhaps a draft; ``None`` when it says that there is none.
 
     "None" proves little: an ID that was just used is "not found" at times. Every other failure is transient,
     or is about the account.
     """
     image = look(claim, client)
-    if image and not is_same(image, claim.upload):
+    if image and not is_same(image, claim.row):
         # Trying again would not change that.
-        raise ImageRejectedError(f"Cloudflare has another image with the ID {image.id}.", code=5409)
+        raise AnotherImageError(f"Cloudflare has another image with the ID {image.id}.", code=ANOTHER_HAS_IT)
     return image
 
 
-def look(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+def look(claim: Claim[Any], client: CloudflareImagesClient) -> Image | None:
     """Return the same, or another image with its ID."""
     claim.renew()
     try:
-        return client.details(claim.upload.remote_id)
+        return client.details(claim.row.remote_id)
     except ImageNotFoundError:
         return None
     except (RateLimitedError, CredentialsRefusedError, CloudflareUnavailableError):
@@ -55,12 +60,12 @@ def look(claim: Claim, client: CloudflareImagesClient) -> Image | None:
         ) from None
 
 
-def find_by_token(claim: Claim, client: CloudflareImagesClient) -> Image | None:
+def find_by_token(claim: Claim[Any], client: CloudflareImagesClient) -> Image | None:
     """Return the upload's image among all of the account, where its ID is not known."""
     claim.renew()
-    listed = client.list_images(per_page=_PER_PAGE, meta={f"{metadata.KEY}.token": claim.upload.token})
+    listed = client.list_images(per_page=_PER_PAGE, meta={f"{metadata.KEY}.token": claim.row.token})
     images = islice(listed, _PER_PAGE)  # one request, for which the lease lasts
-    return next((image for image in images if is_same(image, claim.upload) and _fits(image.id)), None)
+    return next((image for image in images if is_same(image, claim.row) and _fits(image.id)), None)
 
 
 def _fits(image_id: str) -> bool:

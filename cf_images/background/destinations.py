@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.core.exceptions import ImproperlyConfigured
@@ -19,8 +20,9 @@ from django.db.models import QuerySet
 
 from cf_images import conf
 from cf_images.accounts import Account, find_account
-from cf_images.background.rows import unfinished, uploads
-from cf_images.models import Upload
+from cf_images.background.pace import batch_key, is_batch
+from cf_images.background.rows import unfinished, unfinished_reservations, unfinished_transfers, uploads
+from cf_images.models import TOKEN_DIGEST_LENGTH, Reservation, Transfer, Upload
 
 logger = logging.getLogger("cf_images.background")
 
@@ -34,17 +36,28 @@ _adopted: int | None = None  # the generation of settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """An account, with the accounts of the aliases that use it; or all local ``storages`` by alias."""
+    """An account, with the accounts of the aliases that use it; or all local ``storages`` by alias.
+
+    Each attempt at Cloudflare is made within ``slots``, which may be fewer than there are threads.
+    """
 
     account_key: str
     accounts: Mapping[str, Account]
     storages: Mapping[str, Storage]
+    slots: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether requests go to the batch host, which has a limit of its own; only transfers do."""
+        return is_batch(self.account_key)
 
     @property
     def token_digest(self) -> str:
         """A digest of the tokens that a worker uses, mostly one; empty for local files."""
         digests = sorted({account.token_digest for account in self.accounts.values()})
-        return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
+        if not digests:
+            return ""
+        return hashlib.sha256("".join(digests).encode()).hexdigest()[:TOKEN_DIGEST_LENGTH]
 
     def account_for(self, alias: str) -> Account:
         """Return the account of an alias; if the alias has gone, of another one with the same account."""
@@ -53,6 +66,21 @@ class Destination:
     def rows(self, *, after: datetime | None = None) -> QuerySet[Upload]:
         """Return the unfinished rows that can be processed here; those due ``after`` a moment."""
         rows = unfinished(after=after).filter(account=self.account_key)
+        if self.is_batch:
+            return rows.none()
+        return rows.filter(storage__in=list(self.storages)) if self.account_key == LOCAL else rows
+
+    def transfers(self, *, after: datetime | None = None) -> QuerySet[Transfer]:
+        """Return the same of transfers, without those that belong to a command."""
+        # IN, since Django writes a comparison with True so that SQLite does not find it in the index.
+        rows = unfinished_transfers(after=after).filter(account=self.account_key, is_enqueued__in=[True])
+        return rows.filter(storage__in=list(self.storages)) if self.account_key == LOCAL else rows
+
+    def reservations(self, *, after: datetime | None = None) -> QuerySet[Reservation]:
+        """Return the same of reservations: those of uploads from browsers that were never saved."""
+        rows = unfinished_reservations(after=after).filter(account=self.account_key)
+        if self.is_batch:
+            return rows.none()
         return rows.filter(storage__in=list(self.storages)) if self.account_key == LOCAL else rows
 
 
@@ -76,8 +104,11 @@ def _usable() -> tuple[list[Destination], dict[str, str]]:
                 accounts.setdefault(account.key, {})[alias] = account
         except (InvalidStorageError, ImproperlyConfigured) as error:
             problems[alias] = str(error)
-    found = [Destination(account_key=key, accounts=members, storages={}) for key, members in accounts.items()]
-    return [*found, Destination(account_key=LOCAL, accounts={}, storages=local)], problems
+    found = [Destination(account_key=LOCAL, accounts={}, storages=local)]
+    for key, members in accounts.items():
+        found.append(Destination(account_key=key, accounts=members, storages={}))
+        found.append(Destination(account_key=batch_key(key), accounts=members, storages={}))
+    return found, problems
 
 
 def _adopt_rows(*, again: bool = False) -> None:
@@ -102,7 +133,7 @@ def unprocessable() -> list[tuple[str, str]]:
     """
     mine = {found.account_key: found for found in destinations()}
     others: set[tuple[str, str]] = set()
-    for account_key in _account_keys():
+    for account_key in account_keys():
         rows = unfinished().filter(account=account_key)
         if account_key == LOCAL:
             rows = rows.exclude(storage__in=list(mine[LOCAL].storages))
@@ -112,7 +143,7 @@ def unprocessable() -> list[tuple[str, str]]:
     return sorted(others)
 
 
-def _account_keys() -> Iterator[str]:
+def account_keys() -> Iterator[str]:
     """Yield the account of all rows, each once; the index is entered anew for each, not read as a whole."""
     keys = uploads().order_by("account").values_list("account", flat=True)
     key: str | None = LOCAL  # the first in any order

@@ -27,13 +27,14 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from cf_images import conf, images
-from cf_images.accounts import Account, AccountStorage, cloudflare_options, find_account
+from cf_images.accounts import Account, AccountStorage, Mirror, cloudflare_options, find_account
 from cf_images.background import chunks, page_rows, timing
 from cf_images.background.destinations import LOCAL
 from cf_images.background.fetch import validate_source_url
 from cf_images.background.pending import assume_pending, remember
 from cf_images.background.queue_notifier import notify
 from cf_images.background.rows import database, uploads
+from cf_images.background.transfers import enqueue_copy
 from cf_images.exceptions import ImageExistsError, InvalidNameError
 from cf_images.images import ImageInfo, names
 from cf_images.images.metadata import build as build_metadata
@@ -143,17 +144,18 @@ def upload_from_url(
     at Cloudflare shows, opens and deletes a pending image only where its option ``background`` is on.
     """
     validate_source_url(url)
-    alias, target = _target(storage)
+    alias, target, mirror = _target(storage)
     options = _Overrides(target, metadata, creator, require_signed_urls)
     name = _name(upload_to, _filename(url), private=options.private)
-    enqueue_url(
-        name=name,
-        alias=alias,
-        url=url,
-        metadata=options.metadata_of(None, "", name),
-        creator=options.creator,
-        require_signed_urls=options.private,
-    )
+    with _mirrored(name, mirror):
+        enqueue_url(
+            name=name,
+            alias=alias,
+            url=url,
+            metadata=options.metadata_of(None, "", name),
+            creator=options.creator,
+            require_signed_urls=options.private,
+        )
     return name
 
 
@@ -172,7 +174,7 @@ def upload_from_file(
     Arguments are those of ``upload_from_url``. Raise ``ImageRejectedError`` for a file that Cloudflare would
     not accept, whatever the storage. A storage of local files saves it at once.
     """
-    alias, target = _target(storage)
+    alias, target, mirror = _target(storage)
     filename = os.path.basename(filename or str(getattr(file, "name", None) or "image"))
     at_cloudflare = target if isinstance(target, AccountStorage) else None
     reduce = (at_cloudflare.options if at_cloudflare else cloudflare_options()).fit_limits
@@ -183,16 +185,17 @@ def upload_from_file(
             return target.save(name, File(checked), max_length=DEFAULT_MAX_LENGTH)
         options = _Overrides(at_cloudflare, metadata, creator, require_signed_urls)
         name = names.with_extension(_name(upload_to, filename, private=options.private), info.extension)
-        enqueue_file(
-            name=name,
-            alias=alias,
-            file=checked,
-            info=info,
-            filename=posixpath.basename(name),
-            metadata=options.metadata_of(info, filename, name),
-            creator=options.creator,
-            require_signed_urls=options.private,
-        )
+        with _mirrored(name, mirror):
+            enqueue_file(
+                name=name,
+                alias=alias,
+                file=checked,
+                info=info,
+                filename=posixpath.basename(name),
+                metadata=options.metadata_of(info, filename, name),
+                creator=options.creator,
+                require_signed_urls=options.private,
+            )
     return name
 
 
@@ -222,20 +225,38 @@ class _Overrides:
         )
 
 
-def _target(given: str | Storage | None) -> tuple[str, Storage]:
-    """Return an alias, by which a worker finds the storage, and the storage."""
+def _target(given: str | Storage | None) -> tuple[str, Storage, Mirror | None]:
+    """Return an alias, by which a worker finds the storage, the storage, and the mirror of which it is the
+    primary; a mirror of local files makes its copies itself.
+    """
     if given is None:
         given = conf.selected_alias()
-    if isinstance(given, str):
-        return given, storages[given]
+    storage = storages[given] if isinstance(given, str) else given
+    if isinstance(storage, Mirror) and find_account(storage.primary_alias):
+        return storage.primary_alias, storages[storage.primary_alias], storage
+    return given if isinstance(given, str) else _alias_of(given), storage, None
+
+
+def _alias_of(given: Storage) -> str:
     if isinstance(given, AccountStorage) and given.alias:
-        return given.alias, given
+        return given.alias
     for alias in conf.storage_declarations():
         if storages[alias] is given:
-            return alias, given
+            return alias
     raise ImproperlyConfigured(
         f"{given!r} is not in STORAGES, so that a worker could not find it. Give it an alias there."
     )
+
+
+@contextmanager
+def _mirrored(name: str, mirror: Mirror | None) -> Iterator[None]:
+    """Let a worker copy to the secondary, too, what is accepted meanwhile; both or nothing."""
+    if mirror is None:
+        yield
+        return
+    with transaction.atomic(using=database()):
+        yield
+        enqueue_copy(name, mirror.primary_alias, mirror.secondary_alias)
 
 
 def _filename(url: str) -> str:

@@ -12,6 +12,9 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
+from django.utils.formats import number_format
+from django.utils.text import get_text_list
+from django.utils.translation import gettext as _
 
 from cf_images import client, conf
 from cf_images.client.sources import FetchError, ascii_url
@@ -31,7 +34,7 @@ def validate_source_url(url: str) -> None:
     https, a public host name, no credentials; ``CF_IMAGES["UPLOAD_URL_…"]`` relaxes each of them.
     """
     if problem := _url_problem(url):
-        raise ValidationError(f"The URL cannot be used: {problem}.", code="source_url")
+        raise ValidationError(problem, code="source_url")
 
 
 def fetch(url: str) -> AbstractContextManager[IO[bytes]]:
@@ -45,22 +48,25 @@ def fetch(url: str) -> AbstractContextManager[IO[bytes]]:
 
 def _url_problem(url: str) -> str:
     if len(url) > _MAX_URL_LENGTH or not url.isprintable() or " " in url:
-        return f"it must have at most {_MAX_URL_LENGTH:,} characters and no spaces"
+        limit = number_format(_MAX_URL_LENGTH, force_grouping=True)
+        problem = _("The URL cannot be used: it must have at most %(limit)s characters and no spaces.")
+        return problem % {"limit": limit}
     try:
         parts = urlsplit(ascii_url(url))  # letters and dots of other scripts are no way around
-        host, _ = (parts.hostname or "").encode("idna").decode().lower(), parts.port
+        host, _port = (parts.hostname or "").encode("idna").decode().lower(), parts.port
     except ValueError:
-        return "it is not a valid URL"
+        return _("The URL cannot be used: it is not a valid URL.")
     schemes = conf.setting("UPLOAD_URL_SCHEMES")
     if parts.scheme not in schemes:
-        return f"it must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        beginnings = get_text_list([f"{scheme}://" for scheme in schemes])
+        return _("The URL cannot be used: it must begin with %(schemes)s.") % {"schemes": beginnings}
     if not host:
-        return "it names no host"
+        return _("The URL cannot be used: it names no host.")
     if "@" in parts.netloc and not conf.setting("UPLOAD_URL_CREDENTIALS"):
-        return "it contains a user name or a password"
+        return _("The URL cannot be used: it contains a user name or a password.")
     local = "[" in parts.netloc or _is_local(host)  # IPv6 stands in brackets
     if local and host not in conf.setting("UPLOAD_URL_LOCAL_HOSTS"):
-        return f"{host} is not a public host name"
+        return _("The URL cannot be used: %(host)s is not a public host name.") % {"host": host}
     return ""
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from django.db import connections
-from django.db.models import Max, Sum
+from django.db.models import Max, QuerySet, Sum
 from django.utils import timezone
 
 from cf_images.background.rows import database
@@ -97,8 +97,18 @@ def worked() -> None:
 
 def threads() -> int:
     """Return the number of threads of all workers that were seen a moment ago."""
-    alive = Worker.objects.using(database()).filter(seen_at__gt=timezone.now() - _ALIVE)
-    return alive.aggregate(threads=Sum("threads"))["threads"] or 0
+    return _alive().aggregate(threads=Sum("threads"))["threads"] or 0
+
+
+def processes() -> int:
+    """Return the number of these workers' processes."""
+    return _alive().count()
+
+
+def last_beat() -> datetime | None:
+    """Return when a worker was last seen, with work or without; ``None`` if that was never."""
+    latest: datetime | None = Worker.objects.using(database()).aggregate(at=Max("seen_at"))["at"]
+    return latest
 
 
 def last_seen() -> datetime | None:
@@ -112,6 +122,10 @@ def forget_dead() -> None:
     workers = Worker.objects.using(database())
     newest = workers.order_by("-worked_at").values_list("pk", flat=True).first()
     workers.filter(seen_at__lt=timezone.now() - _FORGOTTEN).exclude(pk=newest).delete()
+
+
+def _alive() -> QuerySet[Worker]:
+    return Worker.objects.using(database()).filter(seen_at__gt=timezone.now() - _ALIVE)
 
 
 def _name() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.db import transaction
@@ -11,8 +12,9 @@ from django.utils import timezone
 from cf_images.background import circuit_breaker
 from cf_images.background.destinations import destinations
 from cf_images.background.queue_notifier import notify
-from cf_images.background.rows import breakers, database, uploads
-from cf_images.models import State, Upload
+from cf_images.background.rows import breakers, database, reservations, uploads
+from cf_images.background.transfers import transfers
+from cf_images.models import State, Transfer, Upload
 
 _BATCH = 1000
 
@@ -34,6 +36,41 @@ def retry(rows: QuerySet[Upload]) -> int:
         circuit_breaker.resume(set(pending.values_list("account", flat=True)))
         transaction.on_commit(notify, using=using, robust=True)
         return pending.count()
+
+
+def retry_transfers(rows: QuerySet[Transfer]) -> int:
+    """Requeue rejected transfers, for any worker, and resume their accounts; return their number."""
+    pks = list(rows.filter(state=State.REJECTED).values_list("pk", flat=True))
+    using, count = database(), 0
+    with transaction.atomic(using=using):
+        for first in range(0, len(pks), _BATCH):
+            rejected = transfers().filter(pk__in=pks[first : first + _BATCH], state=State.REJECTED)
+            circuit_breaker.resume(set(rejected.values_list("account", flat=True)))
+            count += rejected.update(
+                state=State.PENDING, next_attempt_at=timezone.now(), unknown_errors=0, is_enqueued=True
+            )
+        transaction.on_commit(notify, using=using, robust=True)
+    return count
+
+
+def copy_again(pks: Collection[int]) -> int:
+    """Make transfers pending whose copy is not there any more; return their number.
+
+    The next run of the command that made them carries them out, or a worker. Cloudflare gives a private image
+    another ID, and so another name.
+    """
+    count, keys = 0, sorted(pks)
+    for first in range(0, len(keys), _BATCH):
+        gone = transfers().filter(pk__in=keys[first : first + _BATCH], state=State.STORED)
+        again = {
+            "state": State.PENDING,
+            "next_attempt_at": timezone.now(),
+            "unknown_errors": 0,
+            "attempts": 1,
+        }
+        count += gone.filter(require_signed_urls=False).update(**again)
+        count += gone.filter(require_signed_urls=True).update(**again, name=None, remote_id="")
+    return count
 
 
 def resume(alias: str | None = None) -> int:
@@ -62,11 +99,15 @@ def _make_due(pending: QuerySet[Upload]) -> None:
 
 
 def prune(older_than: timedelta) -> int:
-    """Delete the rows of public images that were stored long ago. Rows of private images keep their IDs."""
-    old = uploads().filter(
-        state=State.STORED, require_signed_urls=False, stored_at__lt=timezone.now() - older_than
-    )
+    """Delete the rows of public images that were stored long ago, and those of uploads from browsers, whose
+    names have their IDs. Rows of private images keep their IDs.
+    """
+    before = timezone.now() - older_than
+    old = uploads().filter(state=State.STORED, require_signed_urls=False, stored_at__lt=before)
     total = 0
     while pks := list(old.values_list("pk", flat=True)[:_BATCH]):
         total += uploads().filter(pk__in=pks).delete()[1].get(Upload._meta.label, 0)
+    saved = reservations().filter(state=State.STORED, stored_at__lt=before)
+    while pks := list(saved.values_list("pk", flat=True)[:_BATCH]):
+        total += reservations().filter(pk__in=pks).delete()[0]
     return total

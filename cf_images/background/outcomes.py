@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import DatabaseError, connections, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from cf_images.background import activity, chunks, timing
 from cf_images.background.fetch import FetchError
-from cf_images.background.leases import Claim
-from cf_images.background.rows import database
+from cf_images.background.leases import Claim, LeaseLostError
+from cf_images.background.rows import database, transfers, uploads
 from cf_images.exceptions import CloudflareImagesError
-from cf_images.models import MAX_ERROR_LENGTH, State, Upload
+from cf_images.models import MAX_ERROR_LENGTH, State, Transfer, Upload
 from cf_images.signals import image_rejected, image_stored
 
 logger = logging.getLogger("cf_images.background")
@@ -25,40 +28,123 @@ _MAX_UNKNOWN_ERRORS = 5  # one more, and the image is rejected
 _FINISHED = {"lease": "", "next_attempt_at": None}
 
 
-def stored(claim: Claim, *, remote_id: str, **columns: Any) -> None:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image that Cloudflare has; ``columns`` are what was found out about it (``size``, ``width`` …)."""
+
+    claim: Claim[Any]
+    remote_id: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the row says all of it already."""
+        row = self.claim.row
+        is_upload = isinstance(row, Upload) and not self.columns and self.remote_id == row.remote_id
+        return is_upload and row.deletion_ends_at is None
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether it is a file that was copied, and no deletion of its name may still arrive."""
+        return isinstance(self.claim.row, Transfer) and self.claim.row.deletion_ends_at is None
+
+
+def all_stored(images: Sequence[Stored]) -> None:
+    """Write down what was stored, in one transaction as far as possible.
+
+    It waits for no row: a visitor's transaction that has locked one could wait for another of these.
+    """
+    done: set[int] = set()
+    plain = {image.claim.row.pk: image for image in images if image.is_plain}
+    copied = {image.claim.row.pk: image for image in images if image.is_transfer}
+    for together, write in ((plain, _stored_together), (copied, _transfers_together)):
+        if len(together) > 1:
+            done |= write(together)
+    for image in images:
+        if image.claim.row.pk not in done:
+            try:
+                stored(image)
+            except LeaseLostError:
+                logger.info("Another worker has taken over %s.", image.claim.row)
+
+
+def _stored_together(images: Mapping[int, Stored]) -> set[int]:
+    """Return the keys of the rows that were written; all of them have one lease, and change alike."""
+    using, lease = database(), next(iter(images.values())).claim.row.lease
+    rows = uploads().filter(pk__in=images, lease=lease, state=State.PENDING)
+    with transaction.atomic(using=using):
+        pks = _unlocked(rows, images)
+        if not pks or rows.filter(pk__in=pks).update(**_stored_columns()) != len(pks):
+            transaction.set_rollback(True, using=using)  # each by itself will say which
+            return set()
+        chunks.delete(pks, using=using)
+        for pk in pks:
+            row = images[pk].claim.row
+            row.state = State.STORED
+            transaction.on_commit(partial(_send_stored, row), using=using, robust=True)
+    return pks
+
+
+def _transfers_together(images: Mapping[int, Stored]) -> set[int]:
+    """Return the keys of the rows that were written, each with columns of its own."""
+    using, lease = database(), next(iter(images.values())).claim.row.lease
+    rows = transfers().filter(pk__in=images, lease=lease, state=State.PENDING)
+    done: set[int] = set()
+    try:
+        with transaction.atomic(using=using):
+            for pk in sorted(_unlocked(rows, images)):  # in one order: no two wait for each other
+                image = images[pk]
+                columns = {"remote_id": image.remote_id, **image.columns, **_stored_columns()}
+                if image.claim.rows.filter(state=State.PENDING).update(**columns):
+                    done.add(pk)
+    except DatabaseError:
+        return set()  # each by itself will say which
+    for pk in done:
+        images[pk].claim.row.state = State.STORED
+        activity.count("stored")
+    return done
+
+
+def _unlocked(rows: QuerySet[Any], images: Mapping[int, Stored]) -> set[int]:
+    """Lock the rows, but for those that another transaction has locked; return their keys."""
+    if connections[rows.db].features.has_select_for_update_skip_locked:
+        return set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    return set(images)
+
+
+def _stored_columns() -> dict[str, Any]:
+    stored_at = timezone.now()
+    return {"state": State.STORED, "stored_at": stored_at, "last_code": None, "last_error": "", **_FINISHED}
+
+
+def stored(image: Stored) -> None:
     """Cloudflare has the image: delete the bytes here in the same transaction.
 
     While a DELETE of the image that had its name may still arrive, the bytes stay, and the next attempt looks
-    whether the image is still there.
-
-    ``columns`` are what was found out about it (``size``, ``width``, ``height``). If the image was deleted
-    here meanwhile, its row is due now, and the next attempt deletes it at Cloudflare.
+    whether the image is still there. If the image was deleted here meanwhile, its row is due now, and the
+    next attempt deletes it at Cloudflare.
     """
-    row, using = claim.upload, database()
+    claim, columns = image.claim, {"remote_id": image.remote_id, **image.columns}
+    row, using = claim.row, database()
     with transaction.atomic(using=using):
         if _looks_again(claim):
             return
-        moved = claim.rows.filter(state=State.PENDING).update(
-            state=State.STORED,
-            remote_id=remote_id,
-            stored_at=timezone.now(),
-            last_code=None,
-            last_error="",
-            **columns,
-            **_FINISHED,
-        )
+        moved = claim.rows.filter(state=State.PENDING).update(**columns, **_stored_columns())
         if moved:
-            chunks.delete(row.pk, using=using)
-            row.state, row.remote_id = State.STORED, remote_id
+            row.state = State.STORED
             for column, value in columns.items():
                 setattr(row, column, value)
-            transaction.on_commit(partial(_send_stored, row), using=using, robust=True)
+            if isinstance(row, Upload):
+                chunks.delete([row.pk], using=using)
+                transaction.on_commit(partial(_send_stored, row), using=using, robust=True)
+            else:
+                transaction.on_commit(partial(activity.count, "stored"), using=using, robust=True)
             return
-    claim.release(remote_id=remote_id)
+    claim.release(remote_id=image.remote_id)
 
 
-def _looks_again(claim: Claim) -> bool:
-    ends_at, now = claim.upload.deletion_ends_at, timezone.now()
+def _looks_again(claim: Claim[Any]) -> bool:
+    ends_at, now = claim.row.deletion_ends_at, timezone.now()
     if ends_at is None or ends_at <= now:
         return False
     ends_at = min(ends_at, now + timing.DELETE_ARRIVES)  # further away: the clock was set back
@@ -67,50 +153,64 @@ def _looks_again(claim: Claim) -> bool:
     return bool(pending.update(lease="", last_code=None, last_error="", **looks_at))
 
 
-def rejected(claim: Claim, error: CloudflareImagesError) -> None:
+def rejected(claim: Claim[Any], error: Exception) -> None:
     """Cloudflare will never accept it: keep the bytes until a person decides."""
-    row, using = claim.upload, database()
+    row, using = claim.row, database()
     with transaction.atomic(using=using):
         evidence = _evidence(error)
         if not claim.rows.filter(state=State.PENDING).update(state=State.REJECTED, **evidence, **_FINISHED):
             retry_later(claim, error)  # deleted meanwhile, and the deletion may have been refused
             return
         row.state = State.REJECTED
-        logger.error("Cloudflare rejects the image %s: %s", row.name, evidence["last_error"])
-        transaction.on_commit(partial(_send_rejected, row, evidence["last_error"]), using=using, robust=True)
+        if isinstance(row, Upload):
+            logger.error("Cloudflare rejects the image %s: %s", row.name, evidence["last_error"])
+            reason = evidence["last_error"]
+            transaction.on_commit(partial(_send_rejected, row, reason), using=using, robust=True)
+        else:
+            transaction.on_commit(partial(activity.count, "rejected"), using=using, robust=True)
 
 
-def unknown_error(claim: Claim, error: CloudflareImagesError) -> None:
+def unknown_error(claim: Claim[Any], error: Exception) -> None:
     """An error of an unknown kind: try a few more times, then reject the image."""
-    if claim.upload.unknown_errors >= _MAX_UNKNOWN_ERRORS and claim.upload.state == State.PENDING:
+    if claim.row.unknown_errors >= _MAX_UNKNOWN_ERRORS and claim.row.state == State.PENDING:
         rejected(claim, error)
         return
-    retry_later(claim, error, unknown_errors=claim.upload.unknown_errors + 1)
+    retry_later(claim, error, unknown_errors=claim.row.unknown_errors + 1)
 
 
-def retry_later(claim: Claim, error: Exception, *, at_least: timedelta = timedelta(0), **fields: Any) -> None:
+def retry_later(
+    claim: Claim[Any], error: Exception, *, at_least: timedelta = timedelta(0), **fields: Any
+) -> None:
     """Try again after a pause that grows with the attempts, without end."""
     pause = max(timing.pause(claim.attempt), at_least)
     evidence = _evidence(error)
     claim.release(next_attempt_at=timezone.now() + pause, **evidence, **fields)
-    activity.failed(claim.upload.name, evidence["last_error"])
+    activity.failed(str(claim.row), evidence["last_error"])
 
 
-def retry_when_resumed(claim: Claim, error: Exception) -> None:
-    """Nothing was done, for a reason outside of the image: try again as soon as the account is not paused."""
+def retry_when_resumed(claim: Claim[Any], error: Exception) -> None:
+    """Nothing was done, for a reason outside of the image: try again as soon as the account is not paused.
+
+    It makes no later pause longer. Another request of the attempt may have been sent: the next attempt is not
+    the first.
+    """
     evidence = _evidence(error)
-    claim.release(next_attempt_at=timezone.now(), **evidence)
-    activity.failed(claim.upload.name, evidence["last_error"])
+    claim.release(next_attempt_at=timezone.now(), attempts=max(1, claim.attempt - 1), **evidence)
+    activity.failed(str(claim.row), evidence["last_error"])
 
 
-def delete_once_more(claim: Claim, *, at: datetime) -> None:
+def delete_once_more(claim: Claim[Any], *, at: datetime) -> None:
     """Cloudflare does not have the image now, and may have it later: delete it once more."""
     claim.release(missing_at=timezone.now(), next_attempt_at=at)
 
 
-def deleted(claim: Claim) -> None:
-    """The image is deleted everywhere: delete the row."""
-    if claim.rows.delete()[0]:
+def deleted(claim: Claim[Any]) -> None:
+    """The image is deleted everywhere: delete the row. That of a transfer stays, and so does its name."""
+    if isinstance(claim.row, Transfer):
+        is_done = bool(claim.rows.update(state=State.DELETED, last_code=None, last_error="", **_FINISHED))
+    else:
+        is_done = bool(claim.rows.delete()[0])
+    if is_done:
         activity.count("deleted")
 
 

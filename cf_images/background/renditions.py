@@ -10,6 +10,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from cf_images.background import timing
 from cf_images.background.rows import database, uploads
 from cf_images.models import UNCONFIRMED, Rendition, Upload
 
@@ -37,18 +38,19 @@ def claim_rendition(upload: Upload, key: str) -> bool:
 
     Where that fails, or the image is stored by now, nothing keeps this process from trying.
     """
-    now = timezone.now()
-    until = now + _CLAIM
     try:
         with transaction.atomic(using=database()):
             if not _lock_pending(upload) or not _may_keep(upload):
                 return True
+            # With the lock: who had it before began earlier.
+            now = timezone.now()
+            until = now + _CLAIM
             defaults = {"claimed_until": until}
             row, is_new = Rendition.objects.using(database()).get_or_create(
                 upload=upload, key=key, defaults=defaults
             )
-            # Further away: the clock was set back.
-            is_over = Q(claimed_until__lt=now) | Q(claimed_until__gt=until)
+            # Further away than clocks may differ: the clock was set back.
+            is_over = Q(claimed_until__lt=now) | Q(claimed_until__gt=until + timing.CLOCK_SKEW)
             given_up = _rows(upload, key).filter(is_over, pk=row.pk)
             return is_new or bool(given_up.update(claimed_until=until))
     except DatabaseError:

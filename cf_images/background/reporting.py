@@ -14,7 +14,7 @@ from cf_images import conf
 from cf_images.background import circuit_breaker, heartbeat, wording
 from cf_images.background.destinations import destinations, unprocessable
 from cf_images.background.leases import due
-from cf_images.background.rows import breakers, uploads
+from cf_images.background.rows import breakers, reservations, transfers, uploads
 from cf_images.models import State, Upload
 
 # The sweep needs a minute where the queue lost a message; an upload takes another.
@@ -148,8 +148,9 @@ def oldest_due_at() -> datetime | None:
     for destination in usable:
         if destination.account_key not in paused:
             # With the columns in one query, MariaDB reads all finished rows.
-            for pk in due(destination).values_list("pk", flat=True)[:1]:
-                row = uploads().filter(pk=pk).values_list("next_attempt_at", "created_at")
+            for rows, among in zip(due(destination), (uploads(), transfers(), reservations()), strict=True):
+                first = rows.values_list("pk", flat=True)[:1]
+                row = among.filter(pk__in=list(first)).values_list("next_attempt_at", "created_at")
                 # A new row is due from before its creation.
                 moments += [max(filter(None, found)) for found in row]
     return min(moments, default=None)

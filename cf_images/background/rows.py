@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import IO
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import Error, router, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from cf_images.background import chunks, page_rows
 from cf_images.exceptions import ImageNotFoundError
-from cf_images.models import UNCONFIRMED, CircuitBreaker, State, Upload
+from cf_images.models import UNCONFIRMED, CircuitBreaker, Reservation, State, Transfer, Upload
 
 _AGES = timedelta(days=36_500)  # before any row
 
@@ -51,13 +51,38 @@ def uploads() -> QuerySet[Upload]:
     return Upload.objects.using(database())
 
 
-def unfinished(*, after: datetime | None = None) -> QuerySet[Upload]:
-    """Return the uploads for which a worker has something to do, now or later; those due ``after`` a moment.
+def transfers() -> QuerySet[Transfer]:
+    """Return all transfers: the ledger."""
+    return Transfer.objects.using(database())
 
-    One comparison, and not ``IS NOT NULL``, is what SQLite and MariaDB find in the index: else they read all
-    finished rows, which are the first in it.
+
+def reservations() -> QuerySet[Reservation]:
+    """Return all reservations of uploads from browsers."""
+    return Reservation.objects.using(database())
+
+
+def unfinished(*, after: datetime | None = None) -> QuerySet[Upload]:
+    """Return the uploads for which a worker has something to do, now or later; those due ``after`` a
+    moment.
     """
-    return uploads().filter(next_attempt_at__gt=after or timezone.now() - _AGES)
+    return uploads().filter(is_unfinished(after))
+
+
+def unfinished_transfers(*, after: datetime | None = None) -> QuerySet[Transfer]:
+    """Return the same of transfers."""
+    return transfers().filter(is_unfinished(after))
+
+
+def unfinished_reservations(*, after: datetime | None = None) -> QuerySet[Reservation]:
+    """Return the same of reservations: an open one is due when it has expired."""
+    return reservations().filter(is_unfinished(after))
+
+
+def is_unfinished(after: datetime | None = None) -> Q:
+    """Return the condition that a row has something left to do, now or after a moment."""
+    # One comparison, and not IS NOT NULL, is what SQLite and MariaDB find in the index: else they read all
+    # finished rows, which are the first in it.
+    return Q(next_attempt_at__gt=after or timezone.now() - _AGES)
 
 
 def breakers() -> QuerySet[CircuitBreaker]:
@@ -125,6 +150,20 @@ def _pending(upload: Upload | None) -> Upload | None:
         raise ImageNotFoundError(f"{upload.name} has been deleted.")
     page_rows.keep(upload)
     return upload
+
+
+def saved_names(ids: Collection[str], account_key: str) -> dict[str, str]:
+    """Return the names under which fields have uploads from browsers, by their IDs: one query.
+
+    None where there are no tables, or in async code, which cannot query.
+    """
+    saved = reservations().filter(account=account_key, state=State.STORED)
+    try:
+        with savepoint():
+            pairs = list(saved.values_list("remote_id", "name"))
+    except (Error, SynchronousOnlyOperation):
+        return {}
+    return {remote_id: name for remote_id, name in pairs if remote_id in ids}
 
 
 def remote_id(name: str) -> str | None:

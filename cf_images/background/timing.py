@@ -12,9 +12,9 @@ REQUEST_SECONDS = 40.0  # the total deadline of one request; 10 MB need 2 Mbit/s
 LEASE_FRESH = timedelta(seconds=5)  # a lease that is no older outlasts a request
 
 # Between two attempts for one image. While two of five requests fail, most images need two or three attempts,
-# and one in two hundred needs seven; one that fails thirty times in a row is tried each hour.
+# and one in two hundred needs seven; one that fails forty-five times in a row is tried each hour.
 FIRST_PAUSE = timedelta(seconds=1)
-PAUSE_FACTOR = 1.3
+PAUSE_FACTOR = 1.2
 MAX_PAUSE = timedelta(hours=1)
 
 # A worker whose clock is behind the web server's must take a new row for due.
@@ -38,10 +38,14 @@ FETCHED_BY_CLOUDFLARE = timedelta(minutes=2)
 # between: an image that takes the name of the deleted one meanwhile is not considered stored before.
 DELETE_ARRIVES = timedelta(minutes=5)
 
+# After its upload URL has expired, a file that a browser began to send before may still arrive.
+BROWSER_UPLOAD_ARRIVES = timedelta(minutes=5)
+
 BREAKER_RATE_LIMITED = timedelta(seconds=60)  # without a Retry-After
 BREAKER_MIN_RETRY_AFTER = timedelta(seconds=1)  # "0", or a date in the past, must not make a hot loop
 BREAKER_MAX_RETRY_AFTER = timedelta(seconds=600)
 BREAKER_CREDENTIALS = timedelta(minutes=5)
+BREAKER_OTHER_TOKEN = timedelta(seconds=10)  # in which a process with the refused token tries it once
 # Unclear responses in a row that open it. While four of ten requests fail at random, ten in a row are one in
 # ten thousand; in an outage they are a few seconds.
 BREAKER_FAILURES = 10
@@ -61,5 +65,5 @@ REFRESH_SECONDS = 10.0  # pending names are read this often
 
 def pause(attempts: int) -> timedelta:
     """Return the pause after so many attempts: growing, and random so that rows do not march in step."""
-    longest: timedelta = min(MAX_PAUSE, FIRST_PAUSE * PAUSE_FACTOR ** min(attempts, 40))
+    longest: timedelta = min(MAX_PAUSE, FIRST_PAUSE * PAUSE_FACTOR ** min(attempts, 60))
     return longest * random.uniform(0.5, 1)  # noqa: S311  # no secret

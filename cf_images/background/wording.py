@@ -1,10 +1,12 @@
-"""Counts, durations and moments in words, as logs and commands print them: English, whatever the language."""
+"""Counts, durations, moments and failures in words, as logs and commands print them: always English."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from django.utils import timezone
+
+from cf_images.exceptions import CloudflareImagesError
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
@@ -33,3 +35,11 @@ def moment(when: datetime) -> str:
     local = timezone.localtime(when) if timezone.is_aware(when) else when
     today = timezone.localdate() if timezone.is_aware(when) else timezone.now().date()
     return f"{local:{'' if local.date() == today else '%Y-%m-%d '}%H:%M:%S %Z}".strip()
+
+
+def failure(error: Exception) -> str:
+    """Return what the system says of an error; only the kind of a foreign one, which may hold secrets."""
+    if isinstance(error, CloudflareImagesError):
+        return error.summary
+    text = error.strerror if isinstance(error, OSError) else None
+    return (text or type(error).__name__).rstrip(".")

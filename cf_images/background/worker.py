@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
-from cf_images.accounts import Account
-from cf_images.background import circuit_breaker, heartbeat, operations, outcomes, timing
+from cf_images.background import attempts, circuit_breaker, heartbeat, outcomes, timing
 from cf_images.background.circuit_breaker import Admission
 from cf_images.background.destinations import Destination, destinations, report_unprocessable
-from cf_images.background.fetch import FetchError
-from cf_images.background.leases import Claim, LeaseLostError, claim, due, fix_wrong_times, next_candidate
-from cf_images.background.pace import Ticket, pace_of
-from cf_images.exceptions import (
-    CloudflareImagesError,
-    CloudflareUnavailableError,
-    CredentialsRefusedError,
-    ImageRejectedError,
-    RateLimitedError,
-)
-from cf_images.models import State
-
-logger = logging.getLogger("cf_images.background")
+from cf_images.background.leases import Backlog, Claim, backlogs, due, fix_wrong_times, release_untried
+from cf_images.background.pace import pace_of
 
 _ROWS_FOR_ONE = 2  # more rows than this are worth another worker
+# Rows that a thread claims and settles together: a quarter of a second's work, and one while attempts fail.
+_MAX_TOGETHER = 6
+_SECONDS_TOGETHER = 0.25
+_EMPTY_SECONDS = 0.5  # in which a thread with other work does not look there again
+_LONG_WAIT = 0.1  # seconds for a slot, in which the account may have been paused
+_CONTENDED = 0.1  # seconds until the next try where other workers have claimed all that was due
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +36,49 @@ class Processed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tried:
-    """Whether a row was tried; if not, the seconds until a slot of the pace, if rows are due."""
+class Tried:
+    """The number of rows that were tried; for none, the seconds until a slot of the pace, if rows are due."""
 
-    is_done: bool
+    rows: int = 0
     wait: float = 0.0
 
 
+class Batch:
+    """How many rows a thread takes at once: many quick ones, so that they share transactions."""
+
+    def __init__(self, *, max_rows: int = _MAX_TOGETHER, seconds: float = _SECONDS_TOGETHER) -> None:
+        self._max_rows, self._seconds = max_rows, seconds
+        self.rows = 1
+        self._empty: dict[Backlog, float] = {}
+
+    def skips(self, backlog: Backlog) -> bool:
+        """Return whether the backlog was empty a moment ago; another one is worked on meanwhile."""
+        return time.monotonic() < self._empty.get(backlog, 0.0)
+
+    def found_empty(self, backlog: Backlog) -> None:
+        """Do not look there again for a moment."""
+        self._empty[backlog] = time.monotonic() + _EMPTY_SECONDS
+
+    def took(self, rows: int, seconds: float, *, all_done: bool) -> None:
+        """Choose the number for the next time."""
+        wanted = int(rows * self._seconds / max(seconds, 0.001)) if all_done else 1
+        self.rows = max(1, min(wanted, 2 * self.rows, self._max_rows))
+
+
 def process(hint: int | None = None) -> Processed:
-    """Process the row ``hint`` if it is due, then others, for a few seconds.
+    """Process the upload ``hint`` if it is due, then other rows, for a few seconds.
 
     The caller notifies the queue where more is due.
     """
-    rows, ends_at = 0, time.monotonic() + timing.MAX_RUN_SECONDS
+    rows, ends_at, batch = 0, time.monotonic() + timing.MAX_RUN_SECONDS, Batch()
     if hint is not None and process_one(hint):
         rows += 1
     while (left := ends_at - time.monotonic()) > 0:
-        tried = _process_one(None, max_wait=left)
-        if tried.is_done:
-            rows += 1
-        elif 0 < tried.wait <= left:
+        tried = process_some(batch, max_wait=left)
+        rows += tried.rows
+        if tried.rows:
+            continue
+        if 0 < tried.wait <= left:
             time.sleep(tried.wait)  # a pause, or a retry that is due in a moment
         else:
             next_at = timezone.now() + timedelta(seconds=tried.wait) if tried.wait else next_due()
@@ -71,19 +87,43 @@ def process(hint: int | None = None) -> Processed:
 
 
 def process_one(hint: int | None = None) -> bool:
-    """Try one row that is due (that of ``hint``); return ``False`` when there is none, or its account is
+    """Try one row that is due (the upload ``hint``); return ``False`` when there is none, or its account is
     paused.
     """
-    return _process_one(hint, max_wait=math.inf).is_done
+    return bool(process_some(Batch(max_rows=1), hint).rows)
+
+
+def process_some(batch: Batch, hint: int | None = None, *, max_wait: float = math.inf) -> Tried:
+    """Try a few rows of one account together."""
+    heartbeat.worked()
+    usable = destinations()
+    random.shuffle(usable)  # a large backlog of one account must not hold up another
+    found = [
+        (destination, backlog)
+        for destination in usable
+        for backlog in backlogs(destination)[: 1 if hint is not None else None]
+    ]
+    found.sort(key=lambda each: batch.skips(each[1]))  # those last
+    waits = []
+    for destination, backlog in found:
+        tried = try_some(destination, backlog, batch, hint, max_wait=max_wait)
+        if tried.rows:
+            return tried
+        if not tried.wait:
+            batch.found_empty(backlog)
+        waits.append(tried.wait)
+    return Tried(wait=min(filter(None, waits), default=0.0))
 
 
 def next_due() -> datetime | None:
     """Return when the next row is due, or its account is not paused any more; ``None`` for no row."""
     paused, moments = _pauses(), []
     for destination in destinations():
-        rows = destination.rows().order_by("next_attempt_at")
-        if first := rows.values_list("next_attempt_at", flat=True).first():
-            moments.append(max(first, paused.get(destination.account_key, first)))
+        unfinished = (destination.rows(), destination.transfers(), destination.reservations())
+        for rows in unfinished:
+            times = rows.order_by("next_attempt_at").values_list("next_attempt_at", flat=True)
+            if first := times.first():
+                moments.append(max(first, paused.get(destination.account_key, first)))
     return min(moments, default=None)
 
 
@@ -92,9 +132,9 @@ def has_work_for_others() -> bool:
     paused = _pauses()
     for destination in destinations():
         if destination.account_key not in paused:
-            rows = due(destination).values_list("pk", flat=True)
-            if len(rows[: _ROWS_FOR_ONE + 1]) > _ROWS_FOR_ONE:
-                return True
+            for rows in due(destination):
+                if len(rows.values_list("pk", flat=True)[: _ROWS_FOR_ONE + 1]) > _ROWS_FOR_ONE:
+                    return True
     return False
 
 
@@ -110,36 +150,56 @@ def _pauses() -> dict[str, datetime]:
     return circuit_breaker.pauses({found.account_key: found.token_digest for found in destinations()})
 
 
-def _process_one(hint: int | None, *, max_wait: float) -> _Tried:
-    heartbeat.worked()
-    usable = destinations()
-    random.shuffle(usable)  # a large backlog of one account must not hold up another
-    waits = []
-    for destination in usable:
-        tried = _process_one_of(destination, hint, max_wait=max_wait)
-        if tried.is_done:
-            return tried
-        waits.append(tried.wait)
-    return _Tried(is_done=False, wait=min(filter(None, waits), default=0.0))
-
-
-def _process_one_of(destination: Destination, hint: int | None, *, max_wait: float) -> _Tried:
-    pk = next_candidate(destination, hint)
-    if pk is None:
-        return _Tried(is_done=False)
+def try_some(
+    destination: Destination,
+    backlog: Backlog,
+    batch: Batch,
+    hint: int | None = None,
+    *,
+    max_wait: float = math.inf,
+) -> Tried:
+    """Try a few rows of a backlog, and write down what was stored in one transaction."""
+    if not (backlog.has_candidates() if hint is None else backlog.is_due(hint)):
+        return Tried()
     admission = circuit_breaker.admit(destination.account_key, destination.token_digest)
     if admission is None:
-        return _Tried(is_done=False, wait=_pause_of(destination))
-    is_paced = destination.accounts and not admission.probe
-    if is_paced and (wait := pace_of(destination.account_key).acquire(max_wait=max_wait)):
-        return _Tried(is_done=False, wait=wait)
-    while pk is not None:
-        if claimed := claim(pk):
-            _try(claimed, destination, admission)
-            return _Tried(is_done=True)
-        pk = next_candidate(destination) if hint is None else None
-    circuit_breaker.unused(admission)
-    return _Tried(is_done=False)
+        return Tried(wait=_pause_of(destination))
+    began = time.monotonic()
+    if destination.accounts and not admission.probe:
+        if wait := pace_of(destination.account_key).acquire(max_wait=max_wait):
+            return Tried(wait=wait)
+        if time.monotonic() - began > _LONG_WAIT and (wait := _pause_of(destination)):
+            return Tried(wait=wait)
+    claims = backlog.take(1 if admission.probe else batch.rows) if hint is None else backlog.take_row(hint)
+    if not claims:
+        circuit_breaker.unused(admission)
+        return Tried(wait=_CONTENDED if hint is None and backlog.has_candidates() else 0.0)
+    tried, all_done = _try_together(claims, destination, admission)
+    batch.took(tried, time.monotonic() - began, all_done=all_done)
+    return Tried(rows=tried)
+
+
+def _try_together(
+    claims: list[Claim[Any]], destination: Destination, admission: Admission
+) -> tuple[int, bool]:
+    """Try one row after the other until one fails; return how many were tried, and whether all were done."""
+    done: list[outcomes.Stored] = []
+    tried, all_done = 0, True
+    try:
+        for claimed in claims:
+            if tried and destination.accounts:
+                pace_of(destination.account_key).acquire(max_wait=math.inf)
+            tried += 1
+            stored = attempts.attempt(claimed, destination, admission)
+            if isinstance(stored, outcomes.Stored):
+                done.append(stored)
+            elif not stored:
+                all_done = False
+                break
+    finally:
+        outcomes.all_stored(done)
+        release_untried(claims[tried:])
+    return tried, all_done
 
 
 def _pause_of(destination: Destination) -> float:
@@ -147,108 +207,3 @@ def _pause_of(destination: Destination) -> float:
     paused = circuit_breaker.pauses({destination.account_key: destination.token_digest})
     until = paused.get(destination.account_key)
     return (until - timezone.now()).total_seconds() if until else 0.0
-
-
-def _try(claimed: Claim, destination: Destination, admission: Admission) -> None:
-    try:
-        _try_or_retry_later(claimed, destination, admission)
-    except LeaseLostError:
-        logger.info("Another worker has taken over %s.", claimed.upload.name)
-
-
-def _try_or_retry_later(claimed: Claim, destination: Destination, admission: Admission) -> None:
-    try:
-        if destination.accounts:
-            _try_at_cloudflare(claimed, destination.account_for(claimed.upload.storage), admission)
-        else:
-            _try_locally(claimed, destination)
-    except LeaseLostError:
-        raise
-    except Exception as error:
-        # An unforeseen failure must neither come back at once nor keep the other rows from being processed.
-        # First the row: where the lease is lost (another worker has stored the image), nothing is wrong.
-        outcomes.retry_later(claimed, error)
-        logger.exception("Unexpected error; the image is tried again later: %s", claimed.upload.name)
-
-
-def _try_at_cloudflare(claimed: Claim, account: Account, admission: Admission) -> None:
-    """Make one attempt, and apply its result to the row and to the circuit breaker."""
-    pace = pace_of(admission.account_key)
-    try:
-        _attempt(claimed, account)
-    except RateLimitedError as error:
-        wait = circuit_breaker.rate_limited(admission, retry_after=error.retry_after)
-        pace.limited(pause=wait.total_seconds())
-        outcomes.retry_when_resumed(claimed, error)
-    except (CredentialsRefusedError, ImproperlyConfigured) as error:
-        circuit_breaker.credentials_refused(admission, _reason(error))
-        outcomes.retry_when_resumed(claimed, error)
-    except operations.NotYetError as error:
-        pace.passed()
-        circuit_breaker.responded(admission)
-        outcomes.retry_later(claimed, error, at_least=_min_pause(claimed))
-    except CloudflareUnavailableError as error:
-        circuit_breaker.failed(admission, _reason(error))
-        outcomes.retry_later(claimed, error, at_least=_min_pause(claimed))
-    except CloudflareImagesError as error:
-        pace.passed()
-        circuit_breaker.responded(admission)
-        if _is_final(error):
-            outcomes.rejected(claimed, error)
-        else:
-            outcomes.unknown_error(claimed, error)
-    else:
-        pace.passed()
-        circuit_breaker.responded(admission)
-
-
-def _attempt(claimed: Claim, account: Account) -> None:
-    # The lease must outlast the request, whatever timeout the settings give to visitors.
-    client = account.client(
-        retry=False, max_timeout=timing.REQUEST_SECONDS, pace=Ticket(pace_of(account.key))
-    )
-    if claimed.upload.state == State.DELETING:
-        once_more_at = operations.delete(claimed, client)
-        if once_more_at is None:
-            outcomes.deleted(claimed)
-        else:
-            outcomes.delete_once_more(claimed, at=once_more_at)
-        return
-    image = operations.upload(claimed, client)
-    columns = operations.missing_columns(claimed, client, image.id)
-    outcomes.stored(claimed, remote_id=image.id, **columns)
-
-
-def _try_locally(claimed: Claim, destination: Destination) -> None:
-    row = claimed.upload
-    storage = destination.storages[row.storage]
-    if row.state == State.DELETING:
-        storage.delete(row.name)
-        outcomes.deleted(claimed)
-        return
-    try:
-        info = operations.fetch_for_local_files(claimed, storage)
-    except FetchError as error:
-        outcomes.retry_later(claimed, error)
-    except ImageRejectedError as error:
-        outcomes.rejected(claimed, error)
-    else:
-        outcomes.stored(claimed, remote_id=row.name, **operations.columns_of(info))
-
-
-def _is_final(error: CloudflareImagesError) -> bool:
-    # Outages have been seen with HTTP 415; without Cloudflare's code it proves nothing about the image.
-    return isinstance(error, ImageRejectedError) and (error.code is not None or error.status != 415)
-
-
-def _min_pause(claimed: Claim) -> timedelta:
-    row = claimed.upload
-    if row.fetching_since and operations.may_be_fetching(row):
-        return row.fetching_since + timing.FETCHED_BY_CLOUDFLARE - timezone.now()
-    return timing.SECOND_LOOK if row.missing_at else timedelta(0)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, CloudflareImagesError) and error.code:
-        return f"{error.message} ({error.code})"
-    return error.message if isinstance(error, CloudflareImagesError) else str(error)

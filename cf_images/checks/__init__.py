@@ -1,9 +1,9 @@
 """System checks: report at start-up what would fail at run time. No network; IDs never change.
 
 ``storages`` checks settings and accounts, ``project`` fields and other apps, ``names`` the length of fields,
-``defaults`` their default images, ``renditions`` what other apps make of images, ``background`` the queue,
-``tenants`` the schemas of the tables. Each check yields messages and may raise ``ImproperlyConfigured``,
-which E001 reports.
+``defaults`` their default images, ``mirrors`` pairs of storages, ``renditions`` what other apps make of
+images, ``background`` the queue, ``tenants`` the schemas of the tables. Each check yields messages and may
+raise ``ImproperlyConfigured``, which E001 reports. Each hint ends with a link to the page about its ID.
 """
 
 from __future__ import annotations
@@ -13,8 +13,18 @@ from typing import Any
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from cf_images.checks import background, defaults, names, project, renditions, storages, tenants
-from cf_images.checks.storages import Check
+from cf_images.checks import (
+    background,
+    browser,
+    defaults,
+    mirrors,
+    names,
+    project,
+    renditions,
+    storages,
+    tenants,
+)
+from cf_images.checks.storages import Check, linked
 
 _CHECKS = (
     *storages.CHECKS,
@@ -23,6 +33,8 @@ _CHECKS = (
     *defaults.CHECKS,
     *renditions.CHECKS,
     *background.CHECKS,
+    *browser.CHECKS,
+    *mirrors.CHECKS,
     *tenants.CHECKS,
 )
 
@@ -38,7 +50,7 @@ def _for_django(check: Check) -> Any:
         found: list[checks.CheckMessage] = []
         try:
             for message in check():
-                found.append(message)  # noqa: PERF402  # keeps what came before an error
+                found.append(linked(message))  # noqa: PERF401  # keeps what came before an error
         except ImproperlyConfigured:
             pass  # E001 reports it
         return found

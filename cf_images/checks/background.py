@@ -15,7 +15,7 @@ from django.db.models import FileField
 from django.urls import NoReverseMatch, reverse
 
 from cf_images import conf
-from cf_images.accounts import AccountStorage
+from cf_images.accounts import AccountStorage, Mirror, is_mirror
 from cf_images.background import database, queue_notifier
 from cf_images.checks.storages import Check, Messages
 from cf_images.storage.pending_urls import VIEW, pending_url
@@ -86,7 +86,7 @@ def databases() -> Messages:
     """W104: an image is accepted in another transaction than the row of its model."""
     for model in apps.get_models():
         for field in model._meta.get_fields():
-            if not isinstance(field, FileField) or not _is_background(field.storage):
+            if not isinstance(field, FileField) or not _has_rows(field.storage):
                 continue
             if (alias := router.db_for_write(model)) != database():
                 text = (
@@ -101,7 +101,9 @@ def sqlite() -> Messages:
 
     Not where images stay local: a single developer has neither.
     """
-    if conf.is_local() or not any(_background_storages()):
+    if conf.is_local() or not (
+        any(_background_storages()) or any(map(is_mirror, conf.storage_declarations()))
+    ):
         return
     declared = connections[database()].settings_dict
     if not declared["ENGINE"].endswith("sqlite3") or _has_write_ahead_log(declared):
@@ -125,6 +127,11 @@ def _background_storages() -> Iterator[str]:
 
 def _is_background(storage: Any) -> bool:
     return isinstance(storage, AccountStorage) and storage.options.background
+
+
+def _has_rows(storage: Any) -> bool:
+    """Return whether the storage writes rows with each image."""
+    return isinstance(storage, Mirror) or _is_background(storage)
 
 
 def _has_write_ahead_log(declared: dict[str, Any]) -> bool:

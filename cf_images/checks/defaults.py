@@ -6,13 +6,13 @@ from typing import Any
 
 from django.core import checks
 
-from cf_images import conf
-from cf_images.accounts import Account, AccountStorage, backend_options
+from cf_images.accounts import Account, AccountStorage, backend_options, cloudflare_alias
 from cf_images.checks.storages import Check, Messages
 from cf_images.exceptions import InvalidNameError
 from cf_images.image_fields import Default, defaults, find_static, selects_storage
 from cf_images.images import names
 from cf_images.storage.cloudflare import PRIVATE_WITH_GIVEN_NAMES
+from cf_images.storage.mirror import sides
 
 COMMAND = "manage.py cf_images defaults"
 _EMPTY = "or leave the field empty, and let templates show a static image instead"
@@ -59,9 +59,11 @@ def _production_alias(default: Default) -> tuple[str, Account | None]:
     """Return the field's alias in production, and its account; ``None`` where it is not at Cloudflare."""
     field = default.field
     if not selects_storage(field):
-        storage = field.storage
-        return (storage.alias or "", storage.account) if isinstance(storage, AccountStorage) else ("", None)
-    alias = str(conf.setting("CLOUDFLARE_ALIAS"))
+        for storage in sides(field.storage):
+            if isinstance(storage, AccountStorage):
+                return storage.alias or "", storage.account
+        return "", None
+    alias = cloudflare_alias()
     options: dict[str, Any] | None = backend_options().get(alias)
     return alias, None if options is None else Account(options, alias=alias)
 

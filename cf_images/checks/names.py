@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from django.core import checks
 from django.db.models import FileField
 
-from cf_images import conf
-from cf_images.accounts import backend_options
+from cf_images.accounts import backend_options, cloudflare_alias
 from cf_images.checks.storages import Check, Messages
 from cf_images.conf import StorageOptions
 from cf_images.image_fields import file_fields, selects_storage
 from cf_images.images import names
 from cf_images.storage import CloudflareImagesStorage
+from cf_images.storage.mirror import sides
 
 
 def max_length() -> Messages:
@@ -48,10 +47,10 @@ def _options(field: FileField) -> StorageOptions | None:
     """Return the options of the storage that the field has in production; ``None`` for one of another
     package.
     """
-    storage: Any = field.storage
-    if isinstance(storage, CloudflareImagesStorage):
-        return storage.options
-    given = backend_options().get(conf.setting("CLOUDFLARE_ALIAS"))
+    for storage in sides(field.storage):
+        if isinstance(storage, CloudflareImagesStorage):
+            return storage.options
+    given = backend_options().get(cloudflare_alias())
     return StorageOptions(given) if selects_storage(field) and given is not None else None
 
 

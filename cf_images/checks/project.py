@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 from django.apps import apps
 from django.core import checks
+from django.core.files.storage import Storage
 from django.db.models import FileField, ImageField
 from django.urls import NoReverseMatch, reverse
 
 from cf_images import conf
-from cf_images.accounts import backend_of, backend_options
+from cf_images.accounts import backend_of, backend_options, sides_of
 from cf_images.checks.storages import Check, Messages
 from cf_images.image_fields import file_fields, selects_storage
 from cf_images.storage import CloudflareImagesStorage, LocalImagesStorage
+from cf_images.storage.mirror import sides
 
 # Apps that look up renditions by their own names: the setting that names the alias, and its default.
 _RENDITIONS = {
@@ -50,8 +52,7 @@ def selection() -> Messages:
 
 def fields() -> Messages:
     """W009, W025, E010: fields whose files are refused, and secrets that a migration could show."""
-    for field in file_fields():
-        storage = field.storage
+    for field, storage in _storages_of_fields():
         if isinstance(storage, LocalImagesStorage) and not isinstance(field, ImageField):
             yield from _refused_locally(field)
         if not isinstance(storage, CloudflareImagesStorage):
@@ -94,7 +95,8 @@ def other_apps() -> Messages:
 
 def local_view() -> Messages:
     """W014: local variants are wanted, but their view is not mounted."""
-    is_local_storage = issubclass(backend_of(conf.setting("LOCAL_ALIAS")), LocalImagesStorage)
+    backends = map(backend_of, sides_of(conf.setting("LOCAL_ALIAS")))
+    is_local_storage = any(issubclass(backend, LocalImagesStorage) for backend in backends)
     if not (conf.is_local() and is_local_storage and conf.serves_local_variants()):
         return
     try:
@@ -118,6 +120,12 @@ def rendition_aliases() -> Iterator[tuple[str, str, str]]:
 
 
 CHECKS: tuple[Check, ...] = (selection, fields, other_apps, local_view)
+
+
+def _storages_of_fields() -> Iterator[tuple[FileField, Storage]]:
+    """Yield each file field with its storage, and one on a mirror with both sides."""
+    for field in file_fields():
+        yield from ((field, storage) for storage in sides(field.storage))
 
 
 def _refused_locally(field: FileField) -> Messages:

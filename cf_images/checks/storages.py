@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from cf_images import conf
-from cf_images.accounts import Account, backend_options
+from cf_images import conf, links
+from cf_images.accounts import Account, backend_options, sides_of
 from cf_images.storage.cloudflare import PRIVATE_WITH_GIVEN_NAMES
 from cf_images.variants import grammar
 from cf_images.variants.named import problems
@@ -24,9 +24,15 @@ _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104  # compared with, not bound to
 
 
+def linked(message: checks.CheckMessage) -> checks.CheckMessage:
+    """Return a message whose hint ends with the link to the page about its ID."""
+    message.hint = links.with_link(message.hint or "", links.check_page(message.id or ""))
+    return message
+
+
 def settings() -> Messages:
     """E001: an unknown key or option, or a value that it cannot have."""
-    hint = "Correct it in your settings; the README's section Settings explains each of them."
+    hint = "Correct it in your settings."
     try:
         for name in conf.PACKAGE_OPTIONS:
             conf.setting(name)
@@ -126,7 +132,7 @@ CHECKS: tuple[Check, ...] = (settings, credentials, emulator, variants, private_
 
 def _used_options() -> dict[str, dict[str, Any]]:
     """The OPTIONS of this package's aliases, without those that ``select_storage`` does not use here."""
-    used = {conf.selected_alias()} if conf.is_local() else conf.storage_declarations().keys()
+    used = set(sides_of(conf.selected_alias())) if conf.is_local() else conf.storage_declarations().keys()
     return {alias: options for alias, options in backend_options().items() if alias in used}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.core import checks
 
 from cf_images import conf
-from cf_images.accounts import usable_accounts
+from cf_images.accounts import is_mirror, usable_accounts
 from cf_images.checks.storages import Check, Messages
 
 _APP = "cf_images"
@@ -18,7 +18,8 @@ def tenant_apps() -> Messages:
     for setting, apps in _declared():
         if not any(app == _APP or app.startswith(f"{_APP}.") for app in apps):
             continue
-        is_used = any(account.options.background for account in usable_accounts())
+        has_mirror = any(map(is_mirror, conf.storage_declarations()))
+        is_used = has_mirror or any(account.options.background for account in usable_accounts())
         outcome = "images stay pending for ever" if is_used else "background uploads would never end"
         yield (checks.Error if is_used else checks.Warning)(
             f"cf_images is in {setting}: workers read the tables of the public schema, so that {outcome}.",

@@ -31,6 +31,7 @@ class BaseClient:
         timeout: float = 60.0,
         retry: bool = True,
         pace: Pace | None = None,
+        is_batch_host: bool = False,
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._token = ApiToken(api_token)
@@ -42,9 +43,9 @@ class BaseClient:
         if target is None:
             raise CloudflareImagesError(f"api_url must be like {DEFAULT_API_URL}, not {api_url!r}.")
         self._account_id = account_id
-        self._target = target.below(
-            f"{'' if target.path.endswith('/') else '/'}accounts/{quote(account_id, safe='')}/"
-        )
+        # The batch host knows the account from its token.
+        below = "" if is_batch_host else f"accounts/{quote(account_id, safe='')}/"
+        self._target = target.below(f"{'' if target.path.endswith('/') else '/'}{below}")
         self._timeout = timeout
         self._pace = pace
         self._retrying = WITH_RETRY if retry else ONCE

@@ -80,6 +80,7 @@ class Response:
     date: str = ""
     content_type: str = ""
     rate_limit: RateLimit | None = None
+    allowed_origin: str = ""  # whose scripts may read it: Access-Control-Allow-Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ _COMPRESSED = ("gzip", "x-gzip", "deflate")
 _MAX_DIGITS = 19  # of a Content-Length
 _TIMEOUTS = ("connect", "read", "write", "pool")
 _NOT_AN_IMAGE = ("application/json", "text/")  # the content type of a download that failed despite HTTP 200
-_WITHOUT_BODY = ("GET", "HEAD", "DELETE")
+_WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 
 
 class ApiToken:
@@ -146,6 +146,7 @@ class Request:
     accept: str = "*/*"
     max_bytes: int = MAX_JSON_BYTES
     basic_auth: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)  # others, such as those of a browser
 
     @property
     def secrets(self) -> list[str]:
@@ -297,6 +298,7 @@ def _send(pool: Pool, connection: Connection, request: Request, deadline: Deadli
         date=headers.get("date", ""),
         content_type=headers.get("content-type", ""),
         rate_limit=read_rate_limit(headers),
+        allowed_origin=headers.get("access-control-allow-origin", ""),
     )
 
 
@@ -325,6 +327,7 @@ def core_request(request: Request, deadline: Deadline) -> httpcore.Request:
         headers.append((b"Authorization", b"Bearer " + request.token.value.encode()))
     if request.basic_auth:
         headers.append((b"Authorization", b"Basic " + b64encode(request.basic_auth.encode())))
+    headers += [(name.encode(), value.encode()) for name, value in request.headers.items()]
     origin = target.origin
     return httpcore.Request(
         request.method,

@@ -1,7 +1,7 @@
 """``ImageAdminMixin``: thumbnails and errors of images in the admin of a project's own models.
 
-It has no template, style sheet or script: it puts an image beside Django's own widgets. The list of uploads
-is ``cf_images.admin``.
+It puts an image beside Django's own widgets; with ``CF_IMAGES["DIRECT_UPLOADS"]``, the browser uploads to the
+storage itself. The list of uploads is ``cf_images.admin``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from cf_images import conf
 from cf_images.contrib import admin_errors
 from cf_images.exceptions import CloudflareImagesError
-from cf_images.forms import ImageField
+from cf_images.forms import DirectImageField, ImageField
+from cf_images.forms.direct import DirectInput, PostedUpload
 from cf_images.markup import image_attributes
 from cf_images.markup.attributes import attributes_html
 from cf_images.validators import validate_image
@@ -42,8 +44,6 @@ logger = logging.getLogger(__name__)
 _SIDE = 60  # pixels of a thumbnail on the page
 _SQUARE = f"width:{_SIDE}px;height:{_SIDE}px;object-fit:cover;flex:none"
 _BESIDE = "display:flex;gap:10px;align-items:flex-start"
-# Their messages contain no secrets; those of other storages are only logged.
-_SAFE_ERRORS = (CloudflareImagesError, ImproperlyConfigured)
 
 
 class ImageAdminMixin(_Admin):
@@ -65,17 +65,20 @@ class ImageAdminMixin(_Admin):
         return thumbnail(getattr(row, self._thumbnail_field()), self.thumbnail_variant)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return ``cf_images.forms.ImageField`` for a field that this package validates, with a thumbnail;
-        the project's own field or widget where it has chosen one.
+        """Return ``cf_images.forms.ImageField`` for a field that this package validates, with a thumbnail, or
+        ``DirectImageField``; the project's own field or widget where it has chosen one.
         """
         if self._may_choose_form_field(db_field):
-            kwargs.setdefault("form_class", ImageField)
+            kwargs.setdefault(
+                "form_class", DirectImageField if conf.setting("DIRECT_UPLOADS") else ImageField
+            )
         field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if (
-            isinstance(db_field, models.ImageField)
-            and type(getattr(field, "widget", None)) is AdminFileWidget
+        takes_uploads = isinstance(field, DirectImageField)
+        if isinstance(db_field, models.ImageField) and _is_default(
+            getattr(field, "widget", None), takes_uploads=takes_uploads
         ):
-            field.widget = ThumbnailFileWidget.from_widget(field.widget, variant=self.thumbnail_variant)
+            widget = DirectThumbnailFileWidget if takes_uploads else ThumbnailFileWidget
+            field.widget = widget.from_widget(field.widget, variant=self.thumbnail_variant)
         return field
 
     def _may_choose_form_field(self, db_field: Any) -> bool:
@@ -158,6 +161,18 @@ class ThumbnailFileWidget(AdminFileWidget):
         return format_html('<div style="{}">{}<div>{}</div></div>', _BESIDE, image, inputs)
 
 
+class DirectThumbnailFileWidget(DirectInput, ThumbnailFileWidget):
+    """The same for uploads from the browser."""
+
+    file_input_template = AdminFileWidget.template_name
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """Return the widget, beside the thumbnail of the current image unless another is uploaded."""
+        if isinstance(value, PostedUpload) and _is_stored(value.initial):
+            value.initial = _linked(value.initial)
+        return super().render(name, value, attrs, renderer)
+
+
 def thumbnail(
     image: Any, variant: str | FlexibleVariant = "public", *, alt: str | None = None
 ) -> SafeString | None:
@@ -197,13 +212,22 @@ def _linked(value: FieldFile) -> FieldFile | _Linked:
         return _Linked(str(value))
 
 
+def _is_default(widget: Any, *, takes_uploads: bool) -> bool:
+    """Return whether the admin has chosen this widget, not the project; for uploads also django-unfold."""
+    return type(widget) is AdminFileWidget or (takes_uploads and type(widget).__module__ == "unfold.widgets")
+
+
 def _is_stored(value: Any) -> bool:
     return isinstance(value, FieldFile) and bool(value) and bool(getattr(value, "_committed", False))
 
 
 def _reason(error: Exception, image: Any) -> str:
     logger.warning("No thumbnail of %s: %s", image, error, exc_info=error)
-    reason = str(error) if isinstance(error, _SAFE_ERRORS) else type(error).__name__
+    # These messages contain no secrets; those of other storages are only logged.
+    if isinstance(error, CloudflareImagesError):
+        reason = error.message
+    else:
+        reason = str(error) if isinstance(error, ImproperlyConfigured) else type(error).__name__
     return reason + ""  # never marked as safe
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cf_images import conf
 from cf_images.accounts import backend_options
-from cf_images.checks.storages import credentials_of
+from cf_images.checks.storages import credentials_of, linked
 from cf_images.client import CloudflareImagesClient, DirectUpload
 from cf_images.doctor.failures import SUBSCRIPTION, TOKEN, not_permitted
 from cf_images.doctor.findings import Finding, failure, ok
@@ -28,7 +28,9 @@ _HASH = re.compile(r"[A-Za-z0-9_-]{20,24}")
 def settings(account: SharedAccount, _request: Request) -> Iterator[Finding]:
     """Examine the three credentials; in every environment, unlike the checks."""
     messages = [
-        message for alias in account.aliases for message in credentials_of(alias, backend_options()[alias])
+        linked(message)
+        for alias in account.aliases
+        for message in credentials_of(alias, backend_options()[alias])
     ]
     for message in messages:
         yield failure("settings", message.msg, hint=message.hint or "")

@@ -9,7 +9,18 @@ from functools import partial
 from django.core.exceptions import ImproperlyConfigured
 
 from cf_images.accounts import Account, usable_accounts
-from cf_images.doctor import access, clock, keys, probes, project, quota, templates, uploads, variants
+from cf_images.doctor import (
+    access,
+    clock,
+    keys,
+    mirrors,
+    probes,
+    project,
+    quota,
+    templates,
+    uploads,
+    variants,
+)
 from cf_images.doctor.failures import ACCOUNT, CLOUDFLARE, SUBSCRIPTION, TOKEN, UNREACHABLE, guarded
 from cf_images.doctor.findings import Finding, Level, skipped, warning
 from cf_images.doctor.shared_accounts import Request, SharedAccount, shared_accounts
@@ -36,6 +47,7 @@ _PROJECT: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("environment", project.environment),
     ("checks", project.system_checks),
     ("uploads", uploads.uploads),
+    ("mirrors", mirrors.mirrors),
     ("queue", uploads.queue),
 )
 _IN_THE_WAY = ("settings", UNREACHABLE, CLOUDFLARE, ACCOUNT, TOKEN, SUBSCRIPTION)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from cf_images import conf
 from cf_images.accounts import Account
 from cf_images.client import CloudflareImagesClient, DeliveryResponse, Variant, fetch_delivery_url
+from cf_images.client.preflight import is_open_to
 from cf_images.delivery import signing
 from cf_images.delivery.urls import DeliveryURL
 from cf_images.doctor.failures import guarded, network_hint
@@ -24,6 +25,8 @@ from cf_images.variants import grammar
 PREFIX = "cf-images-doctor-"
 
 _PUBLIC, _PRIVATE, _FLEXIBLE = "probe", "private-probe", "flexible-probe"
+_BROWSER = "browser-probe"
+_ORIGIN = "https://www.example.com"  # where the settings do not say what site this is
 _FILENAME = "probe.png"
 _PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -57,6 +60,28 @@ def probes(account: SharedAccount, request: Request) -> Iterator[Finding]:
         yield from guarded(_PUBLIC, lambda: _public(account.client, public, request))
     if private:
         yield from guarded(_PRIVATE, lambda: _private(account.client, private))
+    if conf.setting("DIRECT_UPLOADS"):
+        yield from guarded(_BROWSER, lambda: _browser(account.client))
+
+
+def _browser(client: CloudflareImagesClient) -> list[Finding]:
+    """Reserve an upload, and post to its URL as a page would, after the question whether it may."""
+    draft, origin = client.create_direct_upload(), conf.site_url() or _ORIGIN
+
+    def opened() -> Iterator[Finding]:
+        is_open = is_open_to(draft.upload_url, origin=origin, timeout=MAX_TIMEOUT)
+        client.upload_direct(draft.upload_url, io.BytesIO(_PIXEL), image_id=draft.id, filename=_FILENAME)
+        if not is_open:
+            message = f"Cloudflare's upload URL does not let pages of {origin} ask before they post."
+            hint = "Uploads work without a progress bar, if browsers post without asking."
+            yield warning(_BROWSER, message, hint=hint)
+        elif client.details(draft.id).draft:
+            hint = "Try again in a minute; uploads from browsers are not saved while that is so."
+            yield failure(_BROWSER, "What was posted to an upload URL has not arrived.", hint=hint)
+        else:
+            yield ok(_BROWSER, f"An upload URL takes a file from a page of {origin}.")
+
+    return _and_deleted(client, draft.id, lambda: guarded(_BROWSER, opened))
 
 
 def _public(client: CloudflareImagesClient, members: Sequence[Account], request: Request) -> list[Finding]:

@@ -25,7 +25,7 @@ from cf_images.variants.values import abbreviate
 
 _RESIZING = ("widths", "dpr")
 _SWITCHES = ("True", "False", "None")
-_OPTION_HINT = "Correct it in the template; see the sections Variants and Tags of the README."
+_OPTION_HINT = "Correct it in the template; see variants.md and responsive.md of the how-to guides."
 _IMAGE_HINT = "Give a field file, a URL, or a name of the storage that select_storage chooses."
 _FLEXIBLE_HINT = 'Declare a named variant in CF_IMAGES["VARIANTS"] and use its name.'
 

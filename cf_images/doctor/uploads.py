@@ -6,11 +6,8 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.utils.timesince import timesince
-from django.utils.timezone import now
-
 from cf_images import conf
-from cf_images.accounts import backend_options
+from cf_images.accounts import backend_options, is_mirror
 from cf_images.background import Status, status, timing, wording
 from cf_images.background.queue_notifier import NONE, uses_huey
 from cf_images.background.queue_notifier import queue as chosen_queue
@@ -68,7 +65,8 @@ def queue() -> Iterator[Finding]:
 
 
 def _is_used() -> bool:
-    return any(conf.option("background", options) for options in backend_options().values())
+    has_mirror = any(map(is_mirror, conf.storage_declarations()))
+    return has_mirror or any(conf.option("background", options) for options in backend_options().values())
 
 
 def _pending(found: Status) -> Finding:
@@ -76,7 +74,7 @@ def _pending(found: Status) -> Finding:
     words = f"{wording.images_are(found.pending)} pending"
     if age >= LATE:
         kind = failure if age >= _TOO_LATE else warning
-        return kind("pending", f"{words}, the oldest for {timesince(now() - age)}.", hint=_WORKER)
+        return kind("pending", f"{words}, the oldest for {wording.duration(age)}.", hint=_WORKER)
     return ok("pending", f"{words}.")
 
 

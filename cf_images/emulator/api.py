@@ -7,7 +7,8 @@ words come before IDs: as on the real service, an image with the ID ``stats`` ca
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
@@ -25,6 +26,8 @@ from cf_images.emulator.errors import (
     QUOTA_EXCEEDED,
     ApiError,
 )
+from cf_images.emulator.faults import Faults
+from cf_images.emulator.filters import Condition
 from cf_images.emulator.forms import json_body
 from cf_images.emulator.images import StoredImage
 from cf_images.emulator.limits import DEFAULT_PER_PAGE, PER_PAGE, Limits
@@ -52,6 +55,7 @@ class Api:
         renditions: Renditions,
         account_hash: str,
         limits: Limits,
+        faults: Faults,
     ) -> None:
         self._state = state
         self._uploads = uploads
@@ -59,6 +63,7 @@ class Api:
         self._renditions = renditions
         self._hash = account_hash
         self._limits = limits
+        self._faults = faults
         self._routes: dict[str, dict[str, Handler]] = {
             "images/v1": {"POST": self.upload, "GET": self.list_v1},
             "images/v2": {"GET": self.list_v2},
@@ -121,21 +126,30 @@ class Api:
         order = request.args.get("sort_order") or assumptions.LIST_ORDER
         if order not in ("asc", "desc"):
             raise ApiError(BAD_REQUEST, "sort_order must be asc or desc")
-        images = self._state.images.listed(
-            ascending=order == "asc", after=_position(request), creator=request.args.get("creator")
-        )
-        matching = (
-            image for image in images if all(condition.matches(image.metadata) for condition in conditions)
+        listing = partial(
+            self._matching, conditions, ascending=order == "asc", creator=request.args.get("creator")
         )
         per_page = _per_page(request)
-        found = list(islice(matching, per_page + 1))  # one more shows whether another page follows
+        # One more shows whether another page follows.
+        found = list(islice(listing(after=_position(request)), per_page + 1))
         listed = found[:per_page]
+        limit = int(self._faults.unstable_lists)
+        if limit and len(list(islice(listing(), limit + 1))) > limit:
+            listed = [listed[max(0, number - (number % 7 == 1))] for number in range(len(listed))]
         return responses.success(
             {
                 "images": [self._json(image, request) for image in listed],
-                "continuation_token": _token(listed[-1]) if len(found) > per_page else None,
+                "continuation_token": _token(found[per_page - 1]) if len(found) > per_page else None,
             }
         )
+
+    def _matching(
+        self, conditions: list[Condition], *, after: tuple[float, int] | None = None, **options: Any
+    ) -> Iterator[StoredImage]:
+        narrowed = filters.narrow(conditions)
+        for image in self._state.images.listed(after=after, narrowed=narrowed, **options):
+            if all(condition.matches(image.metadata) for condition in conditions):
+                yield image
 
     def details(self, request: Request, image_id: str) -> Response:
         """``GET v1/<id>``: return an image or a draft."""

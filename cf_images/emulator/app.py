@@ -106,6 +106,7 @@ class App:
             renditions=self.renditions,
             account_hash=account.account_hash,
             limits=self.limits,
+            faults=self.faults,
         )
         self.delivery = Delivery(
             self.state, renditions=self.renditions, account_hash=account.account_hash, limits=self.limits

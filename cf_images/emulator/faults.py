@@ -13,6 +13,9 @@ A seed makes a sequence of random faults repeatable.
 ``slow``              the response body arrives at one byte a second (``byte_seconds``)
 ``stale``             GET of an image that was just uploaded: not found
 ====================  ==================================================================================
+
+``unstable_lists`` is no fault of single requests: a list that finds more images than this number repeats some
+and skips others, as was reported of lists beyond 10,000 images. 0 switches it off.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ class Faults:
         self.retry_after = 1
         self.byte_seconds = 1.0
         self.stale_seconds = 30.0
+        self.unstable_lists = 0
         self.rates: dict[str, float] = {}
         self.places: tuple[str, ...] = ("api", "upload")
         self._planned: deque[str] = deque()
@@ -203,4 +207,5 @@ CHECKS: dict[str, Callable[[str, Any], None]] = {
     "retry_after": _check_number,
     "byte_seconds": _check_number,
     "stale_seconds": _check_number,
+    "unstable_lists": _check_number,
 }

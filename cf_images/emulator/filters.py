@@ -24,6 +24,7 @@ RANGES: dict[str, Comparison] = {
     "lt": lambda value, bound: value < bound,
     "lte": lambda value, bound: value <= bound,
 }
+SQL = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,21 @@ def parse(query: Iterable[tuple[str, str]]) -> list[Condition]:
     if len(conditions) > FILTER_CONDITIONS:
         raise ApiError(BAD_REQUEST, f"the maximum is {FILTER_CONDITIONS} metadata conditions")
     return conditions
+
+
+def narrow(conditions: Iterable[Condition]) -> list[tuple[str, Any]]:
+    """Return SQL and its value for what SQLite can decide quickly: each selects all images that match, and
+    perhaps others.
+    """
+    narrowed = []
+    for condition in conditions:
+        expected, comparison = condition.expected[0], SQL.get(condition.operator)
+        if comparison and condition.typed and isinstance(expected, str | float):
+            path = "$" + "".join(f'."{name}"' for name in condition.path)
+            compared = f"json_extract(metadata, '{path}') {comparison} ?"
+            # Python writes NaN, which SQLite does not read.
+            narrowed.append((f"CASE WHEN json_valid(metadata) THEN {compared} ELSE 1 END", expected))
+    return narrowed
 
 
 def _condition(name: str, value: str) -> Condition:

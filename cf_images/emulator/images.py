@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -116,18 +116,28 @@ class Images(Mapping[str, StoredImage]):
         )
 
     def listed(
-        self, *, ascending: bool = False, after: tuple[float, int] | None = None, creator: str | None = None
+        self,
+        *,
+        ascending: bool = False,
+        after: tuple[float, int] | None = None,
+        creator: str | None = None,
+        narrowed: Sequence[tuple[str, Any]] = (),
     ) -> Iterator[StoredImage]:
-        """Iterate over uploaded images by time, after a position; ``creator=""`` means without creator."""
+        """Iterate over uploaded images by time, after a position; ``creator=""`` means without creator.
+
+        ``narrowed`` are conditions in SQL, each with its value.
+        """
         order, compare = ("ASC", ">") if ascending else ("DESC", "<")
+        conditions = "".join(f" AND {condition}" for condition, _ in narrowed)
         statement = (
             "SELECT * FROM image WHERE body IS NOT NULL AND (? IS NULL OR COALESCE(creator, '') = ?)"  # noqa: S608 - constant words
-            f" AND (uploaded, serial) {compare} (?, ?)"
+            f" AND (uploaded, serial) {compare} (?, ?){conditions}"
             f" ORDER BY uploaded {order}, serial {order} LIMIT {ROWS_PER_QUERY}"
         )
         position: tuple[float, int] | None = after or ((-1.0, 0) if ascending else (float("inf"), 0))
         while position:
-            rows = self._database.rows(statement, creator, creator, *position)
+            values = [value for _, value in narrowed]
+            rows = self._database.rows(statement, creator, creator, *position, *values)
             yield from map(self._stored, rows)
             position = (rows[-1]["uploaded"], rows[-1]["serial"]) if rows else None
 

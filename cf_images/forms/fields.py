@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from cf_images import images
 from cf_images.images import heic
 from cf_images.images.reading import from_start
+from cf_images.translation import translated
 from cf_images.validators import validate_image
 
 _SVG = "image/svg+xml"
@@ -37,7 +38,7 @@ class ImageField(forms.ImageField):
     default_validators = [validate_extension]
 
     def __init__(self, *, allow_svg: bool = False, **kwargs: Any) -> None:
-        self._allow_svg = allow_svg
+        self.allow_svg = allow_svg
         super().__init__(**kwargs)
 
     def to_python(self, data: Any) -> Any:
@@ -51,12 +52,12 @@ class ImageField(forms.ImageField):
         if kind == "svg":
             return self._svg(file)
         if kind == "heic" and not heic.register():
-            raise ValidationError(heic.NOT_READABLE, code="heic")
+            raise ValidationError(translated(heic.NOT_READABLE), code="heic")
         return super().to_python(data)
 
     def _svg(self, file: Any) -> Any:
         """Return an SVG, which Pillow cannot read: it has no ``image``."""
-        if not self._allow_svg:
+        if not self.allow_svg:
             raise ValidationError(_("SVG images are not accepted here."), code="svg")
         file.content_type = _SVG
         return file

@@ -11,6 +11,7 @@ from cf_images.exceptions import ImageRejectedError
 from cf_images.images import heic, limits
 from cf_images.images.formats import ImageInfo
 from cf_images.images.inspection import inspect, validate
+from cf_images.sentences import Sentence
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,7 +64,7 @@ def _with_hint(problem: ImageRejectedError, info: ImageInfo) -> ImageRejectedErr
     """Add what to install where that alone keeps the image from being reduced."""
     if info.format != "heic" or heic.register():
         return problem
-    return ImageRejectedError(f"{problem} {heic.NOT_READABLE}")
+    return ImageRejectedError.saying(*problem.sentences, heic.NOT_READABLE)
 
 
 def accept(file: IO[bytes], *, reduce: bool) -> tuple[IO[bytes], ImageInfo]:
@@ -79,9 +80,8 @@ def _reduce(file: IO[bytes], info: ImageInfo, problem: ImageRejectedError) -> io
     try:
         return _reencode(file, info)
     except Exception as error:  # Pillow's plugins raise what they like
-        raise ImageRejectedError(
-            f"{problem} It cannot be reduced: it is damaged or takes too much memory."
-        ) from error
+        cause = Sentence("It cannot be reduced: it is damaged or takes too much memory.")
+        raise ImageRejectedError.saying(*problem.sentences, cause) from error
     finally:
         file.seek(position)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from cf_images.images.svg import svg_attributes
+from cf_images.sentences import Sentence
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,21 +54,26 @@ _SIGNATURES: Final = (
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _HEIC_BRANDS: Final = set(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
 _OTHER_FILES: Final = (
-    (rb"II[*+]\0|MM\0[*+]", "a TIFF image or a raw photo"),
-    (rb".{4}ftypcrx ", "a raw photo"),
-    (rb"BM.{4}\0{4}", "a BMP image"),
-    (rb"\0\0\x01\0", "an ICO image"),
-    (rb"8BPS", "a Photoshop document"),
-    (rb"\0{3}\x0cJXL |\xff\x0a", "a JPEG XL image"),
-    (rb"\0{3}\x0cjP {2}|\xff\x4f\xff\x51", "a JPEG 2000 image"),
-    (rb"%PDF-", "a PDF document"),
-    (rb"%!PS", "a PostScript document"),
-    (rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", "a video"),
-    (rb"PK\x03\x04|\x1f\x8b", "a compressed archive"),
-    (rb"(\xef\xbb\xbf)?(\s|<!--.*?-->)*+<(?i:!doctype html|html|head|body)\b", "an HTML page"),
-    (rb"(\xef\xbb\xbf)?\s*<\?xml\b", "an XML document"),
-    (rb"[\t\n\f\r\x20-\x7e\x80-\xff]+\Z", "plain text"),
+    (rb"II[*+]\0|MM\0[*+]", Sentence("The file looks like a TIFF image or a raw photo.")),
+    (rb".{4}ftypcrx ", Sentence("The file looks like a raw photo.")),
+    (rb"BM.{4}\0{4}", Sentence("The file looks like a BMP image.")),
+    (rb"\0\0\x01\0", Sentence("The file looks like an ICO image.")),
+    (rb"8BPS", Sentence("The file looks like a Photoshop document.")),
+    (rb"\0{3}\x0cJXL |\xff\x0a", Sentence("The file looks like a JPEG XL image.")),
+    (rb"\0{3}\x0cjP {2}|\xff\x4f\xff\x51", Sentence("The file looks like a JPEG 2000 image.")),
+    (rb"%PDF-", Sentence("The file looks like a PDF document.")),
+    (rb"%!PS", Sentence("The file looks like a PostScript document.")),
+    (rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", Sentence("The file looks like a video.")),
+    (rb"PK\x03\x04|\x1f\x8b", Sentence("The file looks like a compressed archive.")),
+    (
+        rb"(\xef\xbb\xbf)?(\s|<!--.*?-->)*+<(?i:!doctype html|html|head|body)\b",
+        Sentence("The file looks like an HTML page."),
+    ),
+    (rb"(\xef\xbb\xbf)?\s*<\?xml\b", Sentence("The file looks like an XML document.")),
+    (rb"[\t\n\f\r\x20-\x7e\x80-\xff]+\Z", Sentence("The file looks like plain text.")),
 )
+_UNKNOWN: Final = Sentence("The file is in no known image format.")
+_SUPPORTED: Final = Sentence("JPEG, PNG, GIF, WebP, SVG and HEIC are supported.")
 
 
 def content_type_of(format_name: str) -> str:
@@ -81,15 +89,13 @@ def detect_format(head: bytes) -> str | None:
     return _match(_SIGNATURES, head) or _brand(head) or ("svg" if svg_attributes(head) is not None else None)
 
 
-def unsupported(head: bytes) -> str:
-    """Return the message for a file in another format: what it looks like, and what is supported."""
-    other = _match(_OTHER_FILES, head)
-    problem = f"looks like {other}" if other else "is in no known image format"
-    return f"The file {problem}; JPEG, PNG, GIF, WebP, SVG and HEIC are supported."
+def unsupported(head: bytes) -> tuple[Sentence, Sentence]:
+    """Return what a file in another format looks like, and what is supported."""
+    return _match(_OTHER_FILES, head) or _UNKNOWN, _SUPPORTED
 
 
-def _match(table: tuple[tuple[bytes, str], ...], head: bytes) -> str | None:
-    return next((name for pattern, name in table if re.match(pattern, head, re.DOTALL)), None)
+def _match(table: tuple[tuple[bytes, T], ...], head: bytes) -> T | None:
+    return next((found for pattern, found in table if re.match(pattern, head, re.DOTALL)), None)
 
 
 def _brand(head: bytes) -> str | None:

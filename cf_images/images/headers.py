@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 
 from cf_images.exceptions import ImageRejectedError
 from cf_images.images.svg import SVG_HEAD, svg_size
+from cf_images.sentences import Sentence
 
 
 class DamagedHeaderError(ImageRejectedError):
@@ -27,6 +28,9 @@ class DamagedHeaderError(ImageRejectedError):
 
 class TooManyPartsError(DamagedHeaderError):
     """More blocks, chunks or boxes than a file within the limits has; read no further."""
+
+
+_CUT_OFF: Final = Sentence("The image is damaged: it ends too early.")
 
 
 class Source:
@@ -46,7 +50,9 @@ class Source:
         """Return exactly ``length`` bytes; raise ``DamagedHeaderError`` if the file ends before."""
         self._reads += 1
         if self._reads > self._MAX_READS:
-            raise TooManyPartsError("The image has too many parts (frames, blocks or chunks).")
+            raise TooManyPartsError.saying(
+                Sentence("The image has too many parts (frames, blocks or chunks).")
+            )
         skip = offset - self._start
         if skip < 0 or skip + length > len(self._window):
             self._load(offset, length)
@@ -59,7 +65,7 @@ class Source:
 
     def _load(self, offset: int, length: int) -> None:
         if offset + length > self.size:
-            raise DamagedHeaderError("The image is damaged: it ends too early.")
+            raise DamagedHeaderError.saying(_CUT_OFF)
         self._file.seek(offset)
         window = b""
         while len(window) < length:  # a raw file may give less than it was asked for
@@ -70,7 +76,7 @@ class Source:
             if not isinstance(chunk, bytes):
                 raise ImageRejectedError("The file is open in text mode; open it in binary mode.")
             if not chunk:
-                raise DamagedHeaderError("The image is damaged: it ends too early.")
+                raise DamagedHeaderError.saying(_CUT_OFF)
             window += chunk
         self._start, self._window = offset, window
 
@@ -83,9 +89,9 @@ def read_header(source: Source, kind: str) -> _Header:
     """Return width, height and frames, as in ``ImageInfo``; raise ``DamagedHeaderError``."""
     header = _READERS[kind](source)
     if 0 in header:
-        raise DamagedHeaderError("The image is damaged: it has no picture.")
+        raise DamagedHeaderError.saying(Sentence("The image is damaged: it has no picture."))
     if max(header[0] or 0, header[1] or 0) > _MAX_SIDE:
-        raise DamagedHeaderError("The image is damaged: no side can be as long as it says.")
+        raise DamagedHeaderError.saying(Sentence("The image is damaged: no side can be as long as it says."))
     return header
 
 
@@ -104,7 +110,7 @@ def _jpeg(source: Source) -> _Header:
         elif marker in _JPEG_BARE:
             offset += 2
         elif marker in (_JPEG_EOI, _JPEG_SOS):
-            raise DamagedHeaderError("The image is damaged: it has no frame header.")
+            raise DamagedHeaderError.saying(Sentence("The image is damaged: it has no frame header."))
         elif marker in _JPEG_FRAMES:
             height, width = source.unpack(">HH", offset + 5)
             return width, height, 1
@@ -116,7 +122,9 @@ def _png(source: Source) -> _Header:
     """From IHDR, the first chunk (PNG specification, 11.2.1). To Cloudflare an APNG is a still image."""
     length, kind, width, height, checksum = source.unpack(">I4sII5xI", 8)
     if (length, kind) != (13, b"IHDR") or checksum != zlib.crc32(source.at(12, 17)):
-        raise DamagedHeaderError("The image is damaged: its first chunk is not a PNG header.")
+        raise DamagedHeaderError.saying(
+            Sentence("The image is damaged: its first chunk is not a PNG header.")
+        )
     return width, height, 1
 
 
@@ -171,7 +179,7 @@ def _webp(source: Source) -> _Header:
     if chunk == b"VP8 " and source.at(23, 3) == b"\x9d\x01\x2a":
         width, height = source.unpack("<HH", 26)
         return width & 0x3FFF, height & 0x3FFF, 1
-    raise DamagedHeaderError("The image is damaged: its first chunk is not a WebP header.")
+    raise DamagedHeaderError.saying(Sentence("The image is damaged: its first chunk is not a WebP header."))
 
 
 def _webp_frames(source: Source) -> int:
@@ -271,7 +279,9 @@ def _boxes(source: Source, parent: _Span) -> Iterator[tuple[bytes, _Span]]:
             start += 8
         after = offset + size if size else end
         if after < start:
-            raise DamagedHeaderError("The image is damaged: it has a box smaller than its header.")
+            raise DamagedHeaderError.saying(
+                Sentence("The image is damaged: it has a box smaller than its header.")
+            )
         yield kind, (start, after)
         offset = after
 

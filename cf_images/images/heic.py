@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from cf_images.sentences import Sentence
+
 FORMAT: Final = "HEIF"  # Pillow's name
-NOT_READABLE: Final = 'HEIC images cannot be read here: pip install "django-cf-images[heic]", or use JPEG.'
+NOT_READABLE: Final = Sentence(
+    'HEIC images cannot be read here: pip install "django-cf-images[heic]", or use JPEG.'
+)
 
 
 def register() -> bool:

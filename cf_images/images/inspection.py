@@ -13,6 +13,7 @@ from cf_images.images.formats import ImageInfo, detect_format, unsupported
 from cf_images.images.headers import DamagedHeaderError, Source, TooManyPartsError, read_header
 from cf_images.images.limits import check_file_size, check_limits
 from cf_images.images.svg import SVG_HEAD
+from cf_images.sentences import Sentence
 
 _HEAD: Final = 512
 
@@ -25,7 +26,7 @@ def inspect(file: IO[bytes]) -> ImageInfo:
     """
     position, size = _measure(file)
     if not size:
-        raise ImageRejectedError("The file is empty.")
+        raise ImageRejectedError.saying(Sentence("The file is empty."))
     try:
         return _inspect(Source(file, size))
     finally:
@@ -58,7 +59,7 @@ def _inspect(source: Source) -> ImageInfo:
     head = source.at(0, min(source.size, _HEAD))
     kind = detect_format(head) or detect_format(source.at(0, min(source.size, SVG_HEAD)))
     if kind is None:
-        raise ImageRejectedError(unsupported(head))
+        raise ImageRejectedError.saying(*unsupported(head))
     try:
         width, height, frames = read_header(source, kind)
     except TooManyPartsError:

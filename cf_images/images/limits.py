@@ -7,6 +7,7 @@ from typing import Final
 
 from cf_images.exceptions import ImageRejectedError
 from cf_images.images.formats import ImageInfo
+from cf_images.sentences import Sentence, Value
 
 MAX_BYTES: Final = 10 * 1024 * 1024
 MAX_SIDE: Final = 12_000  # pixels; WebP and AVIF are exempt
@@ -19,7 +20,9 @@ def check_limits(info: ImageInfo, *, allow_avif: bool = False) -> None:
     ``allow_avif`` is for accounts on an Enterprise plan, the only ones that may upload AVIF.
     """
     if info.format == "avif" and not allow_avif:
-        raise ImageRejectedError("AVIF images are not supported; save the image as JPEG, PNG or WebP.")
+        raise ImageRejectedError.saying(
+            Sentence("AVIF images are not supported; save the image as JPEG, PNG or WebP.")
+        )
     check_file_size(info.size)
     if info.format != "svg":  # has no pixels
         _check_pixels(info)
@@ -29,24 +32,44 @@ def check_file_size(size: int) -> None:
     """Raise ``ImageRejectedError`` for a file of more than ``MAX_BYTES``."""
     if size > MAX_BYTES:
         megabytes, limit = _rounded_up(size, 1024 * 1024), _rounded_up(MAX_BYTES, 1024 * 1024)
-        raise ImageRejectedError(f"The image file is too large ({megabytes} MB; the limit is {limit} MB).")
+        raise ImageRejectedError.saying(
+            Sentence(
+                "The image file is too large (%(size)s MB; the limit is %(limit)s MB).",
+                {"size": megabytes, "limit": limit},
+            )
+        )
 
 
 def _check_pixels(info: ImageInfo) -> None:
-    size = f"{info.width or 0:,} \N{MULTIPLICATION SIGN} {info.height or 0:,} pixels"
+    size: dict[str, Value] = {"width": info.width or 0, "height": info.height or 0}
     if info.format not in ("webp", "avif") and max(info.width or 0, info.height or 0) > MAX_SIDE:
-        raise ImageRejectedError(
-            f"The image is too large ({size}; the limit is {MAX_SIDE:,} pixels per side)."
+        raise ImageRejectedError.saying(
+            Sentence(
+                "The image is too large (%(width)s × %(height)s pixels; "
+                "the limit is %(limit)s pixels per side).",
+                {**size, "limit": MAX_SIDE},
+            )
         )
     if info.area > MAX_AREA:
-        subject = "animation" if info.frames > 1 else "image"
-        size = f"{info.frames:,} frames of {size}" if info.frames > 1 else size
-        area, limit = _rounded_up(info.area, 1_000_000), _rounded_up(MAX_AREA, 1_000_000)
-        raise ImageRejectedError(
-            f"The {subject} is too large ({size}, {area} megapixels; the limit is {limit} megapixels)."
+        area = {"area": _rounded_up(info.area, 1_000_000), "limit": _rounded_up(MAX_AREA, 1_000_000)}
+        raise ImageRejectedError.saying(_over_area({**size, **area, "frames": info.frames}))
+
+
+def _over_area(values: dict[str, Value]) -> Sentence:
+    if values["frames"] == 1:
+        return Sentence(
+            "The image is too large (%(width)s × %(height)s pixels, %(area)s megapixels; "
+            "the limit is %(limit)s megapixels).",
+            values,
         )
+    return Sentence(
+        "The animation is too large (%(frames)s frames of %(width)s × %(height)s pixels, "
+        "%(area)s megapixels; the limit is %(limit)s megapixels).",
+        values,
+    )
 
 
-def _rounded_up(amount: int, unit: int) -> str:
+def _rounded_up(amount: int, unit: int) -> int | float:
     """Round to at most one decimal, upward, so that no value over a limit looks like the limit."""
-    return f"{math.ceil(amount * 10 / unit) / 10:,.1f}".removesuffix(".0")
+    tenths = math.ceil(amount * 10 / unit)
+    return tenths / 10 if tenths % 10 else tenths // 10

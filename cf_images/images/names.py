@@ -3,8 +3,9 @@
 The name that a field stores is what Cloudflare calls the image ID. A unique name is, for example,
 ``avatars/jane-t9f2k0-5p2kd0qj3m8v7x1c.jpg``: folder, shortened stem, the second of its creation in base 36,
 80 random bits, extension; where a field is short, 40 random bits right behind the second. A private image
-has an ID of Cloudflare's, kept behind a ``~``: ``avatars/jane~083eb7b2-5392-4565-b69e-aff66acddd00.jpg``. No
-public name has a ``~``.
+has an ID of Cloudflare's, kept behind a ``~``: ``avatars/jane~083eb7b2-5392-4565-b69e-aff66acddd00.jpg``. So
+has a public one that a browser has uploaded, behind two: ``avatars/jane~~083eb7b2-….jpg``. Any other ``~`` is
+a letter of a public name: ``photos/holiday~2019.jpg``.
 """
 
 from __future__ import annotations
@@ -40,9 +41,15 @@ _TAIL = (
 )
 _CREATED = re.compile(rf"(?:^|[-/]){_TAIL}(?:\.[a-z0-9]{{1,5}})?\Z")
 _CREATED_LENGTH = 31  # characters that the pattern matches at most; every url() searches for it
-_ADDED = re.compile(rf"(?:(?:^|-){_TAIL}|~[^~/.]+)\Z")
-_PRIVATE_TAIL = re.compile(r"([^~/.]+)(?:\.[a-z0-9]{1,4})?")  # behind the last "~"
-_REMOTE_ID_LENGTH = 36  # what Cloudflare generates is shaped like a UUID
+# What Cloudflare generates is shaped like a UUID. Its version says nothing, and a sample of its documentation
+# is a digit short ("Direct creator upload").
+_REMOTE_ID = r"(?i:[0-9a-f]{7,9}(?:-[0-9a-f]{3,5}){3}-[0-9a-f]{10,13})"
+REMOTE_ID = re.compile(rf"\b{_REMOTE_ID}\b")  # in a text
+_REMOTE_ID_LENGTH = 36
+_ADDED = re.compile(rf"(?:(?:^|-){_TAIL}|~{{1,2}}{_REMOTE_ID})\Z")
+_RANDOM = rf"[{_RANDOM_ALPHABET}]{{{_RANDOM_LENGTH}}}|[{_RANDOM_ALPHABET}]{{{_SHORT_RANDOM_LENGTH}}}"
+# Behind the last "~"; the random part of a name only behind its second.
+_PRIVATE_TAIL = re.compile(rf"(?:(?P<remote_id>{_REMOTE_ID})|(?P<random>{_RANDOM}))(?:\.[a-z0-9]{{1,4}})?")
 _MAX_READ = 10 * _STEM_LENGTH  # characters of a stem; its letters may follow many that have no equivalent
 _EXTENSION_LENGTH = len(".webp")  # the longest of an image: the detected format may be another
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -73,10 +80,24 @@ def shortest(upload_to: str, *, seconds: int, is_private: bool = False, has_id: 
     return len(folder) + len(_base36(seconds)) + is_private + _SHORT_RANDOM_LENGTH + _EXTENSION_LENGTH
 
 
+def shortest_direct(upload_to: str) -> int:
+    """Return how long the shortest name of a public image is whose ID Cloudflare has chosen."""
+    return shortest(upload_to, seconds=0, has_id=True) + len("~")
+
+
 def private_stem(name: str, *, max_length: int | None = None) -> str:
     """Return ``name`` cleaned and shortened so that ``with_remote_id`` still fits into ``max_length``."""
+    return _stem_before_id(name, "~", max_length=max_length)
+
+
+def direct_stem(name: str, *, max_length: int | None = None) -> str:
+    """Return the same for ``with_direct_id``."""
+    return _stem_before_id(name, "~~", max_length=max_length)
+
+
+def _stem_before_id(name: str, mark: str, *, max_length: int | None) -> str:
     folder, stem, extension = _parts(name)
-    reserve = len("~") + _REMOTE_ID_LENGTH
+    reserve = len(mark) + _REMOTE_ID_LENGTH
     return _joined(folder, stem or "image", "", extension, max_length=max_length, reserve=reserve)
 
 
@@ -84,6 +105,12 @@ def with_remote_id(name: str, image_id: str) -> str:
     """Return ``avatars/jane.jpg`` with Cloudflare's ID in it: ``avatars/jane~<image_id>.jpg``."""
     root, extension = posixpath.splitext(name)
     return f"{root}~{image_id}{extension}"
+
+
+def with_direct_id(name: str, image_id: str) -> str:
+    """Return the name of a public image whose ID Cloudflare has chosen: ``avatars/jane~~<image_id>.jpg``."""
+    root, extension = posixpath.splitext(name)
+    return f"{root}~~{image_id}{extension}"
 
 
 def is_url(name: str) -> bool:
@@ -99,8 +126,7 @@ def is_private(name: str) -> bool:
 def has_id_in_row(name: str) -> bool:
     """Return whether the name is that of a private image whose ID only its row has: see ``unique_name``."""
     found = private_id(name)
-    lengths = (_RANDOM_LENGTH, _SHORT_RANDOM_LENGTH)
-    return found is not None and len(found) in lengths and created_at(name) is not None
+    return found is not None and len(found) <= _RANDOM_LENGTH
 
 
 def requested_name(name: str) -> str:
@@ -118,14 +144,28 @@ def with_extension(name: str, extension: str) -> str:
 
 def image_id(name: str) -> str:
     """Return Cloudflare's ID of the image: the name itself, or what follows a ``~``."""
-    return private_id(name) or name
+    return _id_in(name) or name
+
+
+def has_id(name: str) -> bool:
+    """Return whether the name has an ID, or a place for one, that is not the name itself."""
+    return _id_in(name) is not None
 
 
 def private_id(name: str) -> str | None:
-    """Return what follows the ``~`` in the name of a private image, ``None`` for any other name."""
+    """Return what follows the ``~`` in the name of a private image, ``None`` for any other name.
+
+    A file may have been called ``holiday~2019.jpg`` before it came here: only an ID counts.
+    """
+    return None if name.rpartition("~")[0].endswith("~") else _id_in(name)
+
+
+def _id_in(name: str) -> str | None:
     _, mark, tail = name.rpartition("~")
     found = _PRIVATE_TAIL.fullmatch(tail) if mark else None
-    return found[1] if found else None
+    if found is None or (found["random"] and created_at(name) is None):
+        return None
+    return found["remote_id"] or found["random"]
 
 
 def created_at(name: str) -> int | None:
@@ -145,12 +185,28 @@ def given_name(name: str, *, max_length: int | None = None) -> str:
 
     For ``unique_names: False``: other apps look the file up by exactly this name.
     """
-    cleaned = posixpath.normpath(name.replace("\\", "/"))
-    if private_id(cleaned):
+    cleaned = _normalized(name)
+    if has_id(cleaned):
         cleaned = cleaned.replace("~", "-")
     if problem := _problem(cleaned, _allowed(max_length)):
         raise InvalidNameError(f"{_abbreviated(name)} cannot be the name of an image: {problem}.")
     return cleaned
+
+
+def id_problem(name: str, *, max_length: int | None = None) -> str:
+    """Return why ``name`` cannot be the ID of a public image exactly as it is; empty if it can."""
+    if is_url(name):
+        return "it is a URL"
+    if has_id(name):
+        kind = "a private image's" if private_id(name) else "that of an upload from a browser"
+        return f"it has the form of {kind}"
+    if problem := _problem(name, _allowed(max_length)):
+        return problem
+    return "" if _normalized(name) == name else "parts of its path are empty, dots or backslashes"
+
+
+def _normalized(name: str) -> str:
+    return posixpath.normpath(name.replace("\\", "/"))
 
 
 def _problem(name: str, allowed: int) -> str:

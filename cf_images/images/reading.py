@@ -9,6 +9,7 @@ from typing import IO, Any, cast
 
 from cf_images.exceptions import ImageRejectedError
 from cf_images.images import MAX_BYTES
+from cf_images.sentences import Sentence
 
 _MEMORY_BYTES = 1024 * 1024  # what a spooled file keeps before it goes to disk
 _CHUNK_BYTES = 64 * 1024
@@ -60,9 +61,12 @@ def _copy(content: Any, target: IO[bytes]) -> None:
             raise ImageRejectedError(f"The file {_name(content)} gives text; open it in binary mode.")
         total += len(chunk)
         if total > _MAX_STREAM_BYTES:
-            raise ImageRejectedError(
-                f"The stream {_name(content)} has more than {_MAX_STREAM_BYTES // 1024**2} MB; "
-                f"the limit is {MAX_BYTES // 1024**2} MB."
+            sizes = {"size": _MAX_STREAM_BYTES // 1024**2, "limit": MAX_BYTES // 1024**2}
+            raise ImageRejectedError.saying(
+                Sentence(
+                    "The stream %(name)s has more than %(size)s MB; the limit is %(limit)s MB.",
+                    {"name": _name(content), **sizes},
+                )
             )
         target.write(chunk)
     target.seek(0)

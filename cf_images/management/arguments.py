@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,6 +46,31 @@ def add_storage(parser: CommandParser, *, default: str = "all") -> None:
     parser.add_argument(
         "--storage", metavar="ALIAS", help=f"only the account of this alias in STORAGES (default: {default})"
     )
+
+
+def add_fields(parser: CommandParser) -> None:
+    """Add the fields whose rows are read."""
+    parser.add_argument(
+        "fields",
+        nargs="*",
+        metavar="field",
+        help="app.Model.field (default: every ImageField that is, or would be in production, at Cloudflare)",
+    )
+
+
+def add_place(parser: CommandParser, words: str) -> None:
+    """Add ``--to`` and ``--directory``, of which one may be given."""
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--to", metavar="ALIAS", help=f"{words} of this alias in STORAGES")
+    place.add_argument("--directory", metavar="DIR", help=f"{words} in this folder")
+
+
+def place_of(options: dict[str, Any]) -> str | None:
+    """Return the place that was given, as the ledger writes it."""
+    if options["directory"] is not None:
+        return os.path.abspath(str(options["directory"]))
+    alias: str | None = options["to"]
+    return alias
 
 
 def add_noinput(parser: CommandParser) -> None:

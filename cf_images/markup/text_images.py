@@ -17,7 +17,7 @@ from django.core.files.storage import Storage
 from django.utils.functional import Promise
 
 from cf_images import conf
-from cf_images.accounts import find_account
+from cf_images.accounts import cloudflare_alias, find_account
 from cf_images.delivery.urls import leads_elsewhere
 from cf_images.exceptions import InvalidNameError
 from cf_images.images.names import MAX_ID_LENGTH, is_private
@@ -91,7 +91,7 @@ def _is_url(text: str) -> bool:
 @conf.cached
 def _are_images_private() -> bool:
     """Return whether images are private in production, where the same template must work."""
-    account = find_account(str(conf.setting("CLOUDFLARE_ALIAS")))
+    account = find_account(cloudflare_alias())
     return account is not None and account.options.require_signed_urls
 
 

@@ -15,7 +15,8 @@ from cf_images.accounts import Account, usable_accounts
 from cf_images.delivery import signing, urls
 from cf_images.images import names
 from cf_images.markup.text_images import image_of
-from cf_images.storage import ImageStorage, LocalImagesStorage, pending_urls
+from cf_images.storage import ImageStorage, pending_urls
+from cf_images.storage.mirror import local_images
 from cf_images.variants import FlexibleVariant, grammar
 
 # Views of this package whose URL ends in <variant>/<path:name>.
@@ -147,9 +148,6 @@ def _pending_url(name: str, variant: str, expires_at: int) -> str | None:
 
 def _local_url(url: str, variant: str) -> str | None:
     """Return the variant of a local original, given by its URL in the media folder."""
-    alias = conf.setting("LOCAL_ALIAS")
-    storage = storages[alias] if alias in conf.storage_declarations() else None
-    if not isinstance(storage, LocalImagesStorage):
-        return None
-    name = storage.name_of(url)
-    return storage.url(name, variant=variant) if name else None
+    storage = local_images()
+    name = storage.name_of(url) if storage else None
+    return storage.url(name, variant=variant) if storage and name else None

@@ -176,7 +176,7 @@ def _decode(data: bytes, kind: str) -> ImageFile.ImageFile:
     if kind != HEIC:
         return _DECODERS[kind](io.BytesIO(data), "")
     if not heic.register():
-        raise _unsupported(heic.NOT_READABLE)
+        raise _unsupported(str(heic.NOT_READABLE))
     factory, _accepts = Image.OPEN[heic.FORMAT]
     return factory(io.BytesIO(data), "")
 

@@ -11,6 +11,7 @@ from cf_images.delivery.signing import Lifetime
 from cf_images.images import names
 from cf_images.storage import file_names, renamed
 from cf_images.storage.file_names import Name
+from cf_images.storage.files import UploadedFile, content_of
 from cf_images.variants import FlexibleVariant
 
 
@@ -33,10 +34,20 @@ class ImageStorage(Storage):
 
     def save(self, name: Name | None, content: Any, max_length: int | None = None) -> str:
         """Save the image; return its name, which is another than ``name`` where names are unique."""
-        saved = super().save(name, content, max_length=max_length)  # type: ignore[arg-type]  # a path, too
+        saved = self._taken_name(name, content, max_length) or super().save(
+            name,  # type: ignore[arg-type]  # a path, too
+            content,
+            max_length=max_length,
+        )
         if self.has_unique_names:
             renamed.remember(file_names.text(name or content.name), saved)
         return saved
+
+    def _taken_name(self, name: Name | None, content: Any, max_length: int | None) -> str | None:
+        file = content_of(content)
+        if not isinstance(file, UploadedFile):
+            return None
+        return file.take_name(self, file_names.text(name or content.name), max_length=max_length)
 
     def url(
         self,

@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.db import DEFAULT_DB_ALIAS
@@ -163,7 +164,7 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
             expires_at = self._expiry(found, expire)
         if options.background and not final and (pending := self._pending_url(name, found.name, expires_at)):
             return pending
-        image_id = private_id or name
+        image_id = private_id or (names.image_id(name) if "~" in name else name)
         if private_id and names.has_id_in_row(name):
             known = self._known_id(name)
             if known is None and not final and (pending := self._view_url(name, found.name, expires_at)):
@@ -386,13 +387,23 @@ class CloudflareImagesStorage(AccountStorage, ImageStorage):
         return sorted(folders), files
 
     def _all_names(self) -> set[str]:
-        found = {_name_of(image) for image in self.client.list_images()}
+        found = self._with_saved_names({_name_of(image) for image in self.client.list_images()})
         if not self.options.background:
             return found
         from cf_images import background
 
         alias = self._required_alias()
         return (found | background.pending_names(alias)) - background.deleting_names(alias)
+
+    def _with_saved_names(self, found: set[str]) -> set[str]:
+        """Give uploads from browsers the names that fields have: Cloudflare knows only their IDs."""
+        ids = {name for name in found if names.REMOTE_ID.fullmatch(name)}
+        if not ids or not apps.is_installed("cf_images"):
+            return found
+        from cf_images import background
+
+        saved = background.saved_names(ids, self.account.key)
+        return (found - saved.keys()) | set(saved.values())
 
     def _original(self, name: Name) -> IO[bytes]:
         if self.options.background:

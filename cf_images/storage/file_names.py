@@ -60,6 +60,12 @@ def with_room_for_id(name: Name, *, max_length: int | None = None) -> str:
         return names.private_stem(_valid(name), max_length=max_length)
 
 
+def with_room_for_direct_id(name: Name, *, max_length: int | None = None) -> str:
+    """Return the same of a public image that a browser has uploaded."""
+    with _suspicious():
+        return names.direct_stem(_valid(name), max_length=max_length)
+
+
 def _valid(name: Name) -> str:
     given = str(name).replace("\\", "/")
     validate_file_name(given, allow_relative_path=True)

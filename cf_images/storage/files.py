@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from django.core.files.base import File
+from django.core.files.storage import Storage
 from django.db.models.fields.files import FieldFile
 
 
@@ -42,3 +43,14 @@ class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy 
 def content_of(file: File[Any]) -> Any:
     """Return what is read for a file to save: the file of a field that is saved again."""
     return file.file if isinstance(file, FieldFile) else file
+
+
+class UploadedFile(File):  # type: ignore[type-arg]  # generic for mypy only
+    """A file whose bytes are where its storage has them, and only lack a name."""
+
+    def take_name(self, storage: Storage, name: str, *, max_length: int | None) -> str | None:
+        """Give the file a name like ``name`` in ``storage``, once, and return it.
+
+        ``None`` where its bytes are elsewhere: they are saved as those of any file.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define take_name().")

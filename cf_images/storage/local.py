@@ -20,7 +20,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.deconstruct import deconstructible
 
 from cf_images import conf, images
-from cf_images.accounts import cloudflare_options
+from cf_images.accounts import cloudflare_alias, cloudflare_options
 from cf_images.delivery.signing import Lifetime
 from cf_images.exceptions import (
     ImageExistsError,
@@ -85,7 +85,7 @@ class LocalImagesStorage(ImageStorage, FileSystemStorage):
         """Whether each save gets a new name: the option ``unique_names``, else that of production."""
         if self._unique_names is not None:
             return self._unique_names
-        declared = conf.storage_declarations().get(conf.setting("CLOUDFLARE_ALIAS"), {})
+        declared = conf.storage_declarations().get(cloudflare_alias(), {})
         return bool(conf.option("unique_names", declared.get("OPTIONS") or {}))
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:

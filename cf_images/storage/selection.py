@@ -9,7 +9,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import Storage, storages
 
-from cf_images import conf
+from cf_images import conf, links
 from cf_images.storage.base import ImageStorage
 
 
@@ -53,5 +53,8 @@ def check_installed(**_: Any) -> list[checks.CheckMessage]:
     """W015: the storage is used but the app is not installed. Here, since ``apps.py`` does not run then."""
     if apps.is_installed("cf_images"):
         return []
-    hint = 'Add "cf_images" to INSTALLED_APPS: it brings the checks, the tags and the validation in forms.'
+    hint = links.with_link(
+        'Add "cf_images" to INSTALLED_APPS: it brings the checks, the tags and the validation in forms.',
+        links.check_page("cf_images.W015"),
+    )
     return [checks.Warning("cf_images is used but not installed.", hint=hint, id="cf_images.W015")]

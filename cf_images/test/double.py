@@ -7,8 +7,9 @@ the emulator has all that.
 from __future__ import annotations
 
 import io
+import operator
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
@@ -136,10 +137,10 @@ class InMemoryClient(CloudflareImagesClient):
     def list_images(
         self, *, creator: str | None = None, meta: Mapping[str, Any] | None = None, **_: Any
     ) -> Iterator[Image]:
-        """Yield the images; ``meta`` has only conditions of equality."""
+        """Yield the images; ``meta`` has conditions of equality, and ranges of numbers."""
         for stored in list(self._requested().values()):
             same_creator = creator is None or (stored.creator or "") == creator
-            same_metadata = all(_at(stored.metadata, key) == value for key, value in (meta or {}).items())
+            same_metadata = all(_matches(stored.metadata, key, value) for key, value in (meta or {}).items())
             if stored.body is not None and same_creator and same_metadata:
                 yield _details(stored)
 
@@ -210,6 +211,22 @@ def _details(stored: StoredImage) -> Image:
         creator=stored.creator,
         draft=stored.body is None,
     )
+
+
+_RANGES: dict[str, Callable[[Any, Any], bool]] = {
+    "[gt:number]": operator.gt,
+    "[gte:number]": operator.ge,
+    "[lt:number]": operator.lt,
+    "[lte:number]": operator.le,
+}
+
+
+def _matches(metadata: Mapping[str, Any], key: str, expected: Any) -> bool:
+    path, bracket, kind = key.partition("[")
+    found, compare = _at(metadata, path), _RANGES.get(bracket + kind)
+    if compare is None:
+        return bool(not bracket and found == expected)
+    return type(found) in (int, float) and compare(found, expected)
 
 
 def _at(metadata: Mapping[str, Any], path: str) -> Any:

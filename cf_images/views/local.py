@@ -10,7 +10,7 @@ from functools import partial
 from typing import BinaryIO
 
 from django.contrib.auth.decorators import login_not_required
-from django.core.files.storage import FileSystemStorage, storages
+from django.core.files.storage import FileSystemStorage
 from django.http import (
     FileResponse,
     Http404,
@@ -27,6 +27,7 @@ from cf_images import conf, rendering
 from cf_images.exceptions import ImageNotFoundError, InvalidVariantError, RenderingError
 from cf_images.storage import LocalImagesStorage
 from cf_images.storage.local import LocalRendition
+from cf_images.storage.mirror import local_images
 from cf_images.storage.pending_urls import is_requested
 from cf_images.variants import grammar
 from cf_images.views.render_slots import MAX_PIXELS, MAX_SECONDS, BusyError, render_once
@@ -41,10 +42,8 @@ def local_variant(request: HttpRequest, variant: str, name: str) -> HttpResponse
     Where ``DEBUG`` is off, flexible variants only in a URL that this site has signed: else any visitor could
     make the server render anything.
     """
-    alias = conf.setting("LOCAL_ALIAS")
-    is_served = conf.serves_local_variants() and alias in conf.storage_declarations()
-    storage = storages[alias] if is_served else None
-    if not isinstance(storage, LocalImagesStorage):
+    storage = local_images() if conf.serves_local_variants() else None
+    if storage is None:
         raise Http404("Local variants are not served here.")
     try:
         if not _is_open(request, conf.clean_variant(variant), name):

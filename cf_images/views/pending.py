@@ -27,6 +27,7 @@ from django.http import (
 )
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import quote_etag
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from cf_images import background, conf, rendering
@@ -106,7 +107,7 @@ def _expiry(request: HttpRequest, variant: str, name: str) -> int | None:
 
 
 def _forbidden() -> HttpResponse:
-    return HttpResponseForbidden("The URL has expired.", content_type="text/plain")
+    return HttpResponseForbidden(_("The URL has expired."), content_type="text/plain; charset=utf-8")
 
 
 def _serve(
@@ -151,8 +152,8 @@ def _redirect_to(
         return HttpResponseRedirect(storage.final_url(name, variant, expires_at=expires_at))
     except CloudflareImagesError as error:  # the signing keys cannot be fetched
         logger.warning("%r cannot be shown: %s", name, error)
-        text = "The image cannot be shown at the moment."
-        return HttpResponse(text, status=error.http_status, content_type="text/plain")
+        text = _("The image cannot be shown at the moment.")
+        return HttpResponse(text, status=error.http_status, content_type="text/plain; charset=utf-8")
 
 
 def _transform(variant: str, *, requested: bool) -> Transform | None:

@@ -10,14 +10,15 @@ from urllib.parse import unquote, urlsplit
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.http import HttpRequest, JsonResponse
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
-from cf_images import conf
-from cf_images.accounts import find_account
+from cf_images.accounts import cloudflare_alias, find_account
 from cf_images.background.fetch import validate_source_url
 from cf_images.exceptions import CloudflareImagesError, CredentialsRefusedError, ImageRejectedError
 from cf_images.images import metadata, names
+from cf_images.translation import rejection
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,12 @@ def upload_by_url(request: HttpRequest) -> JsonResponse:
     in words for a person: 400 for what was sent, 401 and 403 for who sent it, 502 when Cloudflare fails.
     """
     if not request.user.is_authenticated:
-        return _error("Please log in first.", 401)
+        return _error(_("Please log in first."), 401)
     if not request.user.has_perm("cf_images.add_upload"):
-        return _error("You are not allowed to upload images.", 403)
+        return _error(_("You are not allowed to upload images."), 403)
     url = request.POST.get("image_url", "").strip()
     if not url:
-        return _error("The URL of the image is missing: send it as image_url.", 400)
+        return _error(_("The URL of the image is missing: send it as image_url."), 400)
     try:
         validate_source_url(url)
         return JsonResponse(_upload(url))
@@ -48,11 +49,11 @@ def upload_by_url(request: HttpRequest) -> JsonResponse:
         return _error(_in_words(error), error.http_status if error.http_status == 400 else 502)
     except ImproperlyConfigured as error:
         logger.error("Upload by URL is not configured: %s", error)  # the message says it all
-        return _error("This site is not configured to upload images.", 502)
+        return _error(_("This site is not configured to upload images."), 502)
 
 
 def _upload(url: str) -> dict[str, object]:
-    account = find_account(conf.setting("CLOUDFLARE_ALIAS"))
+    account = find_account(cloudflare_alias())
     if account is None:
         raise ImproperlyConfigured('CF_IMAGES["CLOUDFLARE_ALIAS"] is not a CloudflareImagesStorage.')
     options = account.options
@@ -72,10 +73,10 @@ def _upload(url: str) -> dict[str, object]:
 
 def _in_words(error: CloudflareImagesError) -> str:
     if isinstance(error, ImageRejectedError):
-        return f"Cloudflare did not accept the image: {error.message}"
+        return _("Cloudflare did not accept the image: %(reason)s") % {"reason": rejection(error)}
     if isinstance(error, CredentialsRefusedError):
-        return "This site has no access to Cloudflare Images at the moment. Please tell an administrator."
-    return "Cloudflare cannot store the image at the moment. Please try again in a few minutes."
+        return _("This site has no access to Cloudflare Images at the moment. Please tell an administrator.")
+    return _("Cloudflare cannot store the image at the moment. Please try again in a few minutes.")
 
 
 def _error(message: str, status: int) -> JsonResponse:

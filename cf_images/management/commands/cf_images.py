@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+    SystemCheckError,
+)
 
 from cf_images.background import tables
 from cf_images.management.arguments import Names, djangos_options
-from cf_images.management.subcommands import defaults, doctor, keys, process, prune, resume, uploads, variants
+from cf_images.management.subcommands import (
+    defaults,
+    doctor,
+    export,
+    import_,
+    keys,
+    orphans,
+    process,
+    prune,
+    resume,
+    revert,
+    switch,
+    uploads,
+    variants,
+    verify,
+)
+from cf_images.management.transferring import COULD_NOT_RUN
 
 
 class Subcommand(Protocol):
@@ -32,12 +54,18 @@ class Subcommand(Protocol):
 SUBCOMMANDS: dict[str, Subcommand] = {
     "defaults": defaults,
     "doctor": doctor,
+    "export": export,
+    "import": import_,
     "keys": keys,
+    "orphans": orphans,
     "process": process,
     "prune": prune,
     "resume": resume,
+    "revert": revert,
+    "switch": switch,
     "uploads": uploads,
     "variants": variants,
+    "verify": verify,
 }
 
 
@@ -45,7 +73,8 @@ class Command(BaseCommand):
     """The command ``cf_images``."""
 
     help = (
-        "Cloudflare Images: a doctor, uploads, default images, and the variants and signing keys of accounts."
+        "Cloudflare Images: move images in and out, find orphans; a doctor, uploads, default images, and the "
+        "variants and signing keys of accounts."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -63,14 +92,24 @@ class Command(BaseCommand):
             )
         subparsers.choices = Names(subparsers.choices or {})
 
+    def check(self, *arguments: Any, **options: Any) -> None:
+        """Run Django's checks; errors end the command with 2, since 1 means that something was left."""
+        try:
+            super().check(*arguments, **options)
+        except SystemCheckError as error:
+            error.returncode = COULD_NOT_RUN
+            raise
+
     def handle(self, *_: Any, **options: Any) -> None:
         """Run the chosen subcommand."""
         name = options["subcommand"]
         if name is None:
             known = ", ".join(SUBCOMMANDS)
-            raise CommandError(f"Name a subcommand ({known}); --help describes them.", returncode=2)
+            raise CommandError(
+                f"Name a subcommand ({known}); --help describes them.", returncode=COULD_NOT_RUN
+            )
         try:
             with tables.required():
                 SUBCOMMANDS[name].handle(self, options)
         except tables.MissingTablesError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error), returncode=COULD_NOT_RUN) from None

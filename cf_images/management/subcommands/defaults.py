@@ -18,6 +18,7 @@ from cf_images.background import is_deleting
 from cf_images.exceptions import CloudflareImagesError, ImageExistsError
 from cf_images.image_fields import Default, defaults, find_static
 from cf_images.management.output import one_line, write, write_problem
+from cf_images.storage.mirror import sides
 
 SUMMARY = "Upload the default images of fields"
 HELP = (
@@ -46,10 +47,11 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError(str(error)) from None
     problems = 0
     for default in found:
-        done, problem = _one(default, folder, dry_run=options["dry_run"])
-        line = one_line(f"{default.name} ({default.field}): {problem or done}")
-        write_problem(command, line) if problem else write(command, line)
-        problems += bool(problem)
+        for storage in sides(default.field.storage):
+            done, problem = _one(default, storage, folder, dry_run=options["dry_run"])
+            line = one_line(f"{default.name} ({default.field}): {problem or done}")
+            write_problem(command, line) if problem else write(command, line)
+            problems += bool(problem)
     if not found:
         write(command, "No field on a storage of this package has a default image.")
     if problems:
@@ -63,13 +65,13 @@ def _by_image(found: Iterable[Default]) -> Iterable[Default]:
     return images.values()
 
 
-def _one(default: Default, folder: str | None, *, dry_run: bool) -> tuple[str, str]:
+def _one(default: Default, storage: Storage, folder: str | None, *, dry_run: bool) -> tuple[str, str]:
     """Return what was done, and what is wrong."""
     try:
-        if _is_being_deleted(default.field.storage, default.name):
+        if _is_being_deleted(storage, default.name):
             return "", "it has been deleted, but not yet at Cloudflare: run this again after a worker."
         source = find_static(default.name) if folder is None else _inside(folder, default.name)
-        return _stored(_exact(default.field.storage), default.name, source, dry_run=dry_run)
+        return _stored(_exact(storage), default.name, source, dry_run=dry_run)
     except (CloudflareImagesError, ImproperlyConfigured, SuspiciousFileOperation, OSError) as error:
         return "", str(error)
 

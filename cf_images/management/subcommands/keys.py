@@ -11,8 +11,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from cf_images import conf
-from cf_images.accounts import Account, find_account, signing_keys
+from cf_images.accounts import Account, cloudflare_alias, find_account, signing_keys
 from cf_images.client import SigningKey
 from cf_images.exceptions import CloudflareImagesError, ImageNotFoundError
 from cf_images.management.arguments import add_noinput, add_storage, no_storage
@@ -49,7 +48,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _account(alias: str | None) -> Account:
-    alias = alias or str(conf.setting("CLOUDFLARE_ALIAS"))
+    alias = alias or cloudflare_alias()
     account = find_account(alias)
     if account is None:
         raise no_storage(alias)

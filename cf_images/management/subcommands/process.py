@@ -19,12 +19,12 @@ from django.db.models import Count, Min, QuerySet
 from django.utils import timezone
 from tqdm import tqdm
 
-from cf_images.background import activity, heartbeat, tables, wording
+from cf_images.background import activity, database_connections, heartbeat, tables, wording
 from cf_images.background.destinations import destinations
 from cf_images.background.leases import due
 from cf_images.background.reporting import status
 from cf_images.background.rows import unfinished
-from cf_images.background.worker import process_one, sweep
+from cf_images.background.worker import Batch, process_some, sweep
 from cf_images.management.output import one_line, write, write_problem
 from cf_images.models import State, Upload
 
@@ -166,13 +166,14 @@ class _Sweeps:
 
 
 def _work(
-    stop: threading.Event, advance: Callable[[], object], sweeps: _Sweeps, trouble: _Trouble | None
+    stop: threading.Event, advance: Callable[[int], object], sweeps: _Sweeps, trouble: _Trouble | None
 ) -> None:
     """Process row after row; with ``trouble``, as a service that goes on whatever the database does."""
+    batch, tried = Batch(), 0
     try:
         while not stop.is_set():
-            if _try_one(sweeps, trouble):
-                advance()
+            if tried := _try_some(batch, sweeps, trouble, is_busy=tried > 0):
+                advance(tried)
             elif trouble:
                 stop.wait(_IDLE)
             else:
@@ -181,14 +182,16 @@ def _work(
         _close_connections()
 
 
-def _try_one(sweeps: _Sweeps, trouble: _Trouble | None) -> bool:
-    """Process one row; a database that is away for a moment does not end a service."""
+def _try_some(batch: Batch, sweeps: _Sweeps, trouble: _Trouble | None, *, is_busy: bool) -> int:
+    """Process a few rows and return their number; a database that is away for a moment does not end a
+    service.
+    """
     try:
-        close_old_connections()
+        database_connections.close_broken() if is_busy else close_old_connections()
         with tables.required():
             heartbeat.start()
             sweeps.run()
-            found = process_one()
+            tried = process_some(batch).rows
     except tables.MissingTablesError:
         raise  # that does not pass by itself
     except Exception as error:
@@ -197,10 +200,10 @@ def _try_one(sweeps: _Sweeps, trouble: _Trouble | None) -> bool:
             raise
         trouble.began(error)
         _close_connections()
-        return False
+        return 0
     if trouble:
         trouble.ended()
-    return found
+    return tried
 
 
 def _close_connections() -> None:
@@ -214,9 +217,9 @@ def _close_connections() -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[], object]]:
+def _progress() -> Iterator[Callable[[int], object]]:
     """Show a progress bar on a terminal, nothing elsewhere."""
     is_shown = sys.stderr.isatty()
-    total = sum(due(found).count() for found in destinations()) if is_shown else None
+    total = sum(rows.count() for found in destinations() for rows in due(found)) if is_shown else None
     with tqdm(total=total, unit="image", disable=not is_shown) as bar:
         yield bar.update
