@@ -28,6 +28,8 @@ CF_IMAGES = {
         "banner": {"width": 1280, "height": 360, "fit": "cover"},
         "postcard": {"width": 600, "height": 400, "fit": "cover"},
     },
+    "DIRECT_UPLOADS": True,  # from the browser straight to where images are kept
+    "DIRECT_UPLOADS_ALLOWED": "gallery.forms.may_upload",  # default: whoever is logged in
     "SITE_URL": os.environ.get("SITE_URL", ""),  # where this site is, for pending images in mails and PDFs
 }
 
@@ -46,6 +48,22 @@ STATE = Path(os.environ.get("EXAMPLE_STATE") or BASE_DIR / "var" / PLACE)
 STATE.mkdir(parents=True, exist_ok=True)
 MEDIA_URL = "/media/"
 MEDIA_ROOT = STATE / "media"
+
+# The page "Moving": a folder and Cloudflare, in both roles; your project has one mirror and swaps its sides
+STORAGES |= {
+    "pictures": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": STATE / "pictures", "base_url": "/pictures/"},
+    },
+    "moving": {
+        "BACKEND": "cf_images.storage.MirroredStorage",
+        "OPTIONS": {"primary": "pictures", "secondary": "cloudflare_images"},
+    },
+    "moved": {
+        "BACKEND": "cf_images.storage.MirroredStorage",
+        "OPTIONS": {"primary": "cloudflare_images", "secondary": "pictures"},
+    },
+}
 
 # The queue and the database ######################################################################
 
@@ -84,6 +102,7 @@ INSTALLED_APPS = [
     "cf_images",
     "profiles",
     "gallery",
+    "moving",
     "demo",
 ]
 MIDDLEWARE = [
@@ -92,6 +111,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "cf_images.middleware.DirectUploadsMiddleware",  # forms learn by it whose uploads they may take
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "cf_images.middleware.CloudflareImagesErrorMiddleware",  # a page in words when an image fails in a view
 ]

@@ -9,6 +9,7 @@ from django.urls import include, path
 
 from demo import views as demo
 from gallery import views as gallery
+from moving import views as moving
 from profiles import views as profiles
 
 urlpatterns = [
@@ -20,9 +21,13 @@ urlpatterns = [
     path("gallery/", gallery.gallery, name="gallery"),
     path("gallery/upload/", gallery.upload, name="gallery_upload"),
     path("gallery/replace/", gallery.replace, name="gallery_replace"),
+    path("photos/", gallery.photos, name="photos"),
+    path("moving/", moving.moving, name="moving"),
+    path("moving/<slug:action>/", moving.act, name="moving_act"),
     path("admin/", admin.site.urls),
     path("demo/outage/", demo.outage, name="outage"),
-    path("cf-images/", include("cf_images.urls")),  # pending images, local variants, upload by URL
+    path("cf-images/", include("cf_images.urls")),  # pending images, local variants, uploads
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
+    *static("/pictures/", document_root=settings.STATE / "pictures"),
     *static("/samples/", document_root=settings.STATE / "samples"),
 ]

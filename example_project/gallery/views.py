@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from django.conf import settings
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -20,6 +21,7 @@ from cf_images.storage.pending_urls import pending_url
 from demo import samples
 from gallery import listings, techniques
 from gallery.cards import BY_SLUG, CARDS, Card
+from gallery.forms import PhotosForm
 from gallery.models import Photo
 from profiles.views import unfinished_upload
 
@@ -28,6 +30,19 @@ def gallery(request: HttpRequest) -> HttpResponse:
     """Show one card for each technique."""
     rendered = [render_to_string(card.page, _context(card, request), request) for card in CARDS]
     return render(request, "gallery/gallery.html", {"cards": CARDS, "rendered": rendered})
+
+
+def photos(request: HttpRequest) -> HttpResponse:
+    """Show the visitors' photographs, and add many at once."""
+    form = PhotosForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        with transaction.atomic():  # all of them, or none
+            for file in form.cleaned_data["photos"]:
+                Photo.objects.create(card="photos", title=file.name[:80], file=file)
+        return redirect("photos")
+    found = Photo.objects.filter(card="photos")
+    context = {"form": form, "photos": found, "listing": listings.python(PhotosForm)}
+    return render(request, "gallery/photos.html", context)
 
 
 @require_POST
@@ -58,6 +73,7 @@ def _context(card: Card, request: HttpRequest) -> dict[str, Any]:
         if photo:
             values = {"photo": photo, "square": techniques.square()}
             context["html"] = render_to_string(card.template, values)
+            context["made"] = listings.Listing("page.html", context["html"].strip())
         if card.slug in EXTRA and (photo or not card.sample):
             context |= EXTRA[card.slug](photo, request)
     except CloudflareImagesError as error:  # for example: the signing keys cannot be fetched

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from django import forms
 
+from cf_images.forms import DirectUploadsMixin
 from cf_images.validators import validate_source_url
 from profiles.models import Profile
 
 IMAGES = forms.FileInput(attrs={"accept": "image/*"})
 
 
-class PersonForm(forms.ModelForm):
-    """A new person, with or without a picture."""
+class PersonForm(DirectUploadsMixin, forms.ModelForm):
+    """A new person, with or without a picture, which the browser uploads itself."""
 
     class Meta:
         model = Profile
         fields = ["name", "image"]
-        widgets = {"image": IMAGES}
 
 
 class FileForm(forms.ModelForm):

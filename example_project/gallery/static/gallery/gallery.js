@@ -4,6 +4,9 @@
 for (const line of document.querySelectorAll("[data-chosen]")) {
   const image = line.parentElement.querySelector("img[srcset]");
   const show = () => {
+    if (!image.currentSrc) {
+      return; // below the window: the browser has not chosen yet
+    }
     const candidates = image.srcset.split(", ").map((candidate) => candidate.split(" "));
     const chosen = candidates.find(([url]) => new URL(url, document.baseURI).href === image.currentSrc);
     const density = Math.round(window.devicePixelRatio * 100) / 100;
@@ -13,7 +16,7 @@ for (const line of document.querySelectorAll("[data-chosen]")) {
   };
   image.addEventListener("load", show);
   window.addEventListener("resize", show);
-  if (image.complete && image.currentSrc) {
+  if (image.complete) {
     show();
   }
 }

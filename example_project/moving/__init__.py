@@ -1,0 +1,1 @@
+"""A folder of pictures that moves to Cloudflare and back, by buttons."""
