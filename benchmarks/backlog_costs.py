@@ -58,12 +58,12 @@ def main() -> None:
 def _measure(rows: int) -> Figures:
     _fill(rows - Upload.objects.count(), now=timezone.now())
     _analyze()
-    (account,) = (found for found in destinations.destinations() if found.accounts)
-    due = list(leases.due(account).values_list("pk", flat=True)[: _TIMES + 1])
+    account = next(found for found in destinations.destinations() if found.accounts)
+    due = list(leases.due(account)[0].values_list("pk", flat=True)[: _TIMES + 1])
     claims, following = len(due) - 1, iter(due)
     return {
-        "find": _median(lambda: leases.candidates(account), _TIMES),
-        "claim": _median(lambda: leases.claim(next(following)), claims),
+        "find": _median(lambda: leases.Backlog(account.rows).has_candidates(), _TIMES),
+        "claim": _median(lambda: leases.claim(Upload, [next(following)]), claims),
         "others": _median(worker.has_work_for_others, _TIMES),
         "next_due": _median(worker.next_due, _TIMES),
         "sweep": _median(worker.sweep, _SELDOM),

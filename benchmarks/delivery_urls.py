@@ -1,8 +1,9 @@
 """URLs and tags beside those of other packages, over 10,000 different names.
 
-The rivals are django-storages' S3 storage with a custom domain, KalvadTech's package for Cloudflare Images,
-Django's own ``FileSystemStorage``, imgix's signed URLs and Cloudinary's tag. Every operation gets names
-of its own, each once, so that a cache of URLs gains nothing.
+The rivals are django-storages' S3 storage with a custom domain and with signed URLs, two other packages for
+Cloudflare Images (KalvadTech's, and the toolkit), Django's own ``FileSystemStorage``, imgix's signed URLs,
+and Cloudinary's URLs and tag. Every operation gets names of its own, each once, so that a cache of URLs gains
+nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ from django.template import Context, Engine
 from benchmarks.measure import Operation, compare, public_names
 
 _NAMES, _ROUNDS = 10_000, 20
-_S3 = "S3 of django-storages: `storage.url(name)`"
+_S3 = "S3 of django-storages: `storage.url(name)`, unsigned"
+_S3_SIGNED = "S3 of django-storages: a signed URL"
+_TOOLKIT = "django-cloudflareimages-toolkit: `build_url(id)`"
+_KALVAD = "KalvadTech: `storage.url(name)`"
+_DJANGO = "Django: `FileSystemStorage.url(name)`"
+_BARE = "a bare f-string"
 _IMGIX = "imgix: a signed URL"
+_CLOUDINARY_URL = "Cloudinary: a URL"
+_CLOUDINARY_SIGNED = "Cloudinary: a signed URL"
 _CLOUDINARY = "Cloudinary: one size"
 _CLOUDINARY_SRCSET = "Cloudinary: three breakpoints"
 _PLAIN = "`{{ url }}`"
@@ -43,21 +51,37 @@ def _urls() -> Iterator[Operation]:
     names, other_names = public_names(_NAMES), public_names(_NAMES)
     public, background = storages["cloudflare_images"], storages["background"]
     prefix = f"https://imagedelivery.net/{settings.CF_IMG_HASH}"
-    yield Operation(name="a bare f-string", run=lambda name: f"{prefix}/{name}/public", inputs=names)
+    yield Operation(name=_BARE, run=lambda name: f"{prefix}/{name}/public", inputs=names, is_bare=True)
     yield _s3(names)
+    yield _cloudinary(_CLOUDINARY_URL, names, expected="/avatars/jane")
     if find_spec("cloudflare_images"):
         from cloudflare_images.storage import CloudflareImagesStorage
 
         rival = CloudflareImagesStorage()
-        yield Operation(name="KalvadTech: `storage.url(name)`", run=rival.url, inputs=names)
+        yield Operation(name=_KALVAD, run=rival.url, inputs=names)
+    if find_spec("django_cloudflareimages_toolkit"):
+        from django_cloudflareimages_toolkit import image_url_factory
+
+        yield Operation(name=_TOOLKIT, run=image_url_factory.build_url, inputs=names, expected=prefix)
     files = FileSystemStorage(base_url="https://cdn.example.com/media/")
-    yield Operation(name="Django: `FileSystemStorage.url(name)`", run=files.url, inputs=names)
+    yield Operation(name=_DJANGO, run=files.url, inputs=names)
     for label, url, inputs in (
         ("`storage.url(name)`", public.url, names),
         ("`storage.url(name)`, `background`, not pending", background.url, other_names),
     ):
         yield Operation(
-            name=label, run=url, inputs=inputs, expected=f"{prefix}/avatars/jane", targets={_S3: 1}
+            name=label,
+            run=url,
+            inputs=inputs,
+            expected=f"{prefix}/avatars/jane",
+            targets={
+                _S3: 1,
+                _KALVAD: None,
+                _TOOLKIT: None,
+                _DJANGO: None,
+                _CLOUDINARY_URL: None,
+                _BARE: None,
+            },
         )
 
 
@@ -67,20 +91,20 @@ def _signed_urls() -> Iterator[Operation]:
     names = _private_names()
     rival = imgix.UrlBuilder("x.imgix.net", sign_key="only-for-benchmarks")
     yield _s3(names)
+    yield _s3_signed(names)
     yield Operation(name=_IMGIX, run=rival.create_url, inputs=names, expected="&s=")
+    yield _cloudinary(_CLOUDINARY_SIGNED, names, sign_url=True, expected="/s--")
     yield Operation(
         name="`storage.url(name)`, private: signed",
         run=storages["private"].url,
         inputs=names,
         expected="&sig=",
-        targets={_S3: 2, _IMGIX: None},
+        targets={_S3: 2, _IMGIX: None, _CLOUDINARY_SIGNED: None, _S3_SIGNED: None},
     )
 
 
 def _tags() -> Iterator[Operation]:
-    import cloudinary
-
-    cloudinary.config(cloud_name="benchmark", secure=True)
+    _configure_cloudinary()
     names = public_names(_NAMES)
     srcset = {"breakpoints": [320, 640, 1280]}
     for label, source, expected in (
@@ -110,7 +134,10 @@ def _tags() -> Iterator[Operation]:
 def _filters() -> Iterator[Operation]:
     public, private = storages["cloudflare_images"].url, storages["private"].url
     yield Operation(
-        name=_PLAIN, run=_render("{{ url }}", "url"), inputs=list(map(public, public_names(_NAMES)))
+        name=_PLAIN,
+        run=_render("{{ url }}", "url"),
+        inputs=list(map(public, public_names(_NAMES))),
+        is_bare=True,
     )
     for source, key, inputs, note, expected in (
         ("{{ url|variant:'avatar' }}", "url", map(public, public_names(_NAMES)), "", "/avatar"),
@@ -132,6 +159,34 @@ def _s3(names: list[str]) -> Operation:
 
     storage = S3Storage(bucket_name="benchmark", custom_domain="cdn.example.com")
     return Operation(name=_S3, run=storage.url, inputs=names, expected="https://cdn.example.com/avatars/jane")
+
+
+def _s3_signed(names: list[str]) -> Operation:
+    from storages.backends.s3 import S3Storage
+
+    storage = S3Storage(
+        bucket_name="benchmark",
+        access_key="only-for-benchmarks",
+        secret_key="only-for-benchmarks",
+        region_name="eu-central-1",
+        signature_version="s3v4",
+    )
+    return Operation(name=_S3_SIGNED, run=storage.url, inputs=names, expected="X-Amz-Signature=")
+
+
+def _cloudinary(name: str, names: list[str], *, expected: str, **options: Any) -> Operation:
+    from cloudinary.utils import cloudinary_url
+
+    _configure_cloudinary()
+    return Operation(
+        name=name, run=lambda name: cloudinary_url(name, **options)[0], inputs=names, expected=expected
+    )
+
+
+def _configure_cloudinary() -> None:
+    import cloudinary
+
+    cloudinary.config(cloud_name="benchmark", api_key="1", api_secret="only-for-benchmarks", secure=True)
 
 
 def _render(source: str, key: str, **context: Any) -> Callable[[Any], str]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.measure import table
+from benchmarks.measure import compared, table
 from tests.chaos import servers
 from tests.chaos.pictures import picture
 from tests.chaos.processes import Site
@@ -85,6 +85,8 @@ def main() -> None:
         seconds, limited = _run(case)
         rate = case.images / seconds
         possible = min(case.rate or bare.rate(case), bare.rate(case))
+        rival = "what is allowed" if possible == case.rate else "bare httpx loop, as many threads"
+        compared(f"draining by {case.label[0]}, limit: {case.label[1]}", rival, possible / rate, peer=False)
         rows.append((*case.label, f"{rate:.1f}", f"{possible:.1f}", f"{rate / possible:.0%}", limited))
         print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     table(_HEAD, rows)

@@ -11,15 +11,16 @@ import multiprocessing
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from benchmarks.measure import table
+from benchmarks.measure import compared, table
 from tests.chaos.pictures import jpeg
 
+_RIVAL = "bare werkzeug app"
 _THREADS = 8
 _SECONDS = 3.0
 _BOUNDARY = "benchmark"
@@ -39,25 +40,32 @@ class Service:
 def main() -> None:
     """Print requests a second for each server."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            _measure("emulator, in memory", _emulator, None),
-            _measure("emulator, `--data DIR`", _emulator, folder),
-            _measure("bare werkzeug app", _bare, None),
-        ]
+        found = {
+            "emulator, in memory": _measure(_emulator, None),
+            "emulator, `--data DIR`": _measure(_emulator, folder),
+            _RIVAL: _measure(_bare, None),
+        }
+    bare = found[_RIVAL]
+    for name, rates in found.items():
+        if name != _RIVAL:
+            compared(f"an upload to the {name}", _RIVAL, bare[0] / rates[0], peer=False)
+            compared(f"a cached delivery by the {name}", _RIVAL, bare[1] / rates[1], peer=False)
+    rows = [(name, *(f"{rate:.0f}/s" if rate else "–" for rate in rates)) for name, rates in found.items()]
     table((f"{_THREADS} connections, 50 KB JPEG", "uploads", "cached deliveries", "renditions"), rows)
 
 
-def _measure(name: str, serve: Callable[..., None], folder: str | None) -> Sequence[str]:
+def _measure(serve: Callable[..., None], folder: str | None) -> tuple[float, float, float]:
+    """Return uploads, cached deliveries and renditions a second."""
     with _running(serve, folder) as service:
         uploads = _rate(service, lambda _: ("POST", service.upload_path))
         cached = _rate(service, lambda _: ("GET", f"{service.delivery_path}/w=200"))
         if serve is _bare:
-            return name, f"{uploads:.0f}/s", f"{cached:.0f}/s", "–"
+            return uploads, cached, 0.0
         made = _rate(
             service,
             lambda number: ("GET", f"{service.delivery_path}/w=200,sharpen={number % 10_000 / 1_000}"),
         )
-    return name, f"{uploads:.0f}/s", f"{cached:.0f}/s", f"{made:.0f}/s"
+    return uploads, cached, made
 
 
 def _rate(service: Service, request: Callable[[int], tuple[str, str]]) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
+import os
 import statistics
 import time
 import uuid
@@ -11,13 +13,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+COMPARISONS = "BENCHMARKS_COMPARISONS"  # the variable that names the file for the page of figures
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table, ready for the README."""
+    """Print a Markdown table, ready for the page of figures."""
     for row in (head, ["---"] * len(head), *rows):
         print("| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |")
+
+
+def compared(name: str, rival: str, ratio: float, *, peer: bool = True) -> None:
+    """Tell the page of figures that ``name`` takes ``ratio`` times as long, or as much, as ``rival``.
+
+    Not a ``peer`` is what no package offers: the least that could be done.
+    """
+    if path := os.environ.get(COMPARISONS):
+        line = json.dumps({"name": name, "rival": rival, "ratio": round(ratio, 2), "peer": peer})
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
 
 def per_call(run: Callable[[], object], *, number: int, rounds: int = 5) -> float:
@@ -43,7 +59,7 @@ class Operation:
 
     What it returns for the first of them must contain ``expected``, so that no mistake is measured.
     ``targets`` maps the name of another operation to the largest ratio to it that is wanted, or to ``None``
-    if its ratio is only printed.
+    if its ratio is only printed. ``is_bare``: it is no package's, but the least that could be done.
     """
 
     name: str
@@ -51,6 +67,7 @@ class Operation:
     inputs: Sequence[Any]
     expected: str = ""
     targets: Mapping[str, float | None] = field(default_factory=dict)
+    is_bare: bool = False
 
 
 def compare(operations: Iterable[Operation], *, rounds: int, unit: str = "µs") -> None:
@@ -66,13 +83,18 @@ def compare(operations: Iterable[Operation], *, rounds: int, unit: str = "µs") 
             raise RuntimeError(f"{operation.name} returned {output!r}, without {operation.expected!r}.")
     seconds = _seconds_of_calls(operations, rounds)
     factor = {"µs": 1e6, "ms": 1e3}[unit]
+    bare = {operation.name for operation in operations if operation.is_bare}
     rows = []
     for operation in operations:
         figure = f"{statistics.median(seconds[operation.name]) * factor:.2f}"
-        rows += [
-            (operation.name, figure, *_verdict(seconds[operation.name], seconds.get(rival), rival, target))
-            for rival, target in (operation.targets or {"": None}).items()
-        ]
+        # A rival may not be installed.
+        targets = {rival: target for rival, target in operation.targets.items() if rival in seconds}
+        if not targets:
+            rows.append((operation.name, figure, "", "", "", ""))
+        for rival, target in targets.items():
+            ratio = _ratio(seconds[operation.name], seconds[rival])
+            compared(operation.name, rival, ratio, peer=rival not in bare)
+            rows.append((operation.name, figure, rival, f"{ratio:.2f}", *_verdict(ratio, target)))
     table(("operation", f"{unit} of CPU", "compared with", "ratio", "target", "met?"), rows)
 
 
@@ -93,15 +115,12 @@ def _seconds_of_calls(operations: Sequence[Operation], rounds: int) -> dict[str,
     return seconds
 
 
-def _verdict(
-    seconds: Sequence[float], others: Sequence[float] | None, rival: str, target: float | None
-) -> tuple[str, str, str, str]:
-    if others is None:
-        return "", "", "", ""
-    ratio = statistics.median(one / other for one, other in zip(seconds, others, strict=True))
-    if target is None:
-        return rival, f"{ratio:.2f}", "", ""
-    return rival, f"{ratio:.2f}", f"≤ {target:g}", "yes" if ratio <= target else "no"
+def _ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
+    return statistics.median(one / other for one, other in zip(seconds, others, strict=True))
+
+
+def _verdict(ratio: float, target: float | None) -> tuple[str, str]:
+    return ("", "") if target is None else (f"≤ {target:g}", "yes" if ratio <= target else "no")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,9 @@ def _server(threads: int, images: list[bytes]) -> Iterator[tuple[str, list[str]]
         process.join()
 
 
-class _Handler(WSGIRequestHandler):
+class Handler(WSGIRequestHandler):
+    """Logs nothing."""
+
     def log_message(self, *_: Any) -> None:
         """Write nothing."""
 
@@ -127,7 +129,9 @@ class _Threads(ThreadingMixIn, WSGIServer):
     request_queue_size = 128
 
 
-class _Pool(WSGIServer):
+class Pool(WSGIServer):
+    """A server with as many threads as its pool has."""
+
     request_queue_size = 128
     pool: ThreadPoolExecutor
 
@@ -145,8 +149,8 @@ def _serve(pipe: Connection, threads: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _set_up(Path(folder))
         names = [_enqueue(body) for body in pipe.recv()]
-        server = (_Pool if threads else _Threads)(("127.0.0.1", 0), _Handler)
-        if isinstance(server, _Pool):
+        server = (Pool if threads else _Threads)(("127.0.0.1", 0), Handler)
+        if isinstance(server, Pool):
             server.pool = ThreadPoolExecutor(threads)
         from django.core.wsgi import get_wsgi_application
 

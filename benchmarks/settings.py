@@ -32,7 +32,8 @@ STORAGES = {
         "OPTIONS": {**_URLS, "require_signed_urls": True, "signing_keys": ["only-for-benchmarks"]},
     },
 }
-# The settings of KalvadTech's package, for delivery_urls.
+# The settings of KalvadTech's package and of the toolkit, for delivery_urls and saving.
 CLOUDFLARE_IMAGES_ACCOUNT_ID, CLOUDFLARE_IMAGES_API_TOKEN = CF_ACCT_ID, CF_IMG_TOKEN
 CLOUDFLARE_IMAGES_ACCOUNT_HASH = CF_IMG_HASH
+CLOUDFLARE_IMAGES = {"ACCOUNT_ID": CF_ACCT_ID, "ACCOUNT_HASH": CF_IMG_HASH, "API_TOKEN": CF_IMG_TOKEN}
 CF_IMAGES = {"VARIANTS": {"avatar": {"width": 240, "height": 240, "fit": "cover"}}}
