@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -17,6 +18,11 @@ hypothesis_settings.register_profile("tests", deadline=None)  # a busy machine i
 hypothesis_settings.load_profile("tests")
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As for whatever a shell runs in the background; and so for all processes that the tests stop by Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def point_at(settings: Any, emulator: Any, **options: Any) -> None:
     """Let every storage speak to ``emulator``, also those that fields got when models were imported.
 
@@ -26,6 +32,14 @@ def point_at(settings: Any, emulator: Any, **options: Any) -> None:
     credentials = {"account_id": emulator.account_id, "api_token": emulator.api_token}
     given = {**addresses, **credentials, "account_hash": emulator.account_hash, **options}
     settings.CF_IMAGES = {**settings.CF_IMAGES, **{name.upper(): value for name, value in given.items()}}
+
+
+@pytest.hookimpl(trylast=True)  # Hypothesis has marked its tests before
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure no coverage where it doubles the time of a test, and other tests reach the same lines."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("hypothesis", "heavy")):
+            item.add_marker("no_cover")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

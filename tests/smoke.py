@@ -18,6 +18,7 @@ from urllib.parse import urljoin
 import httpx
 from PIL import Image
 
+MOVING = "/moving/"
 PATIENCE = 60  # seconds until the pending uploads must be stored
 SIZES = {"avatar": "240 x 240", "w=200": "200 x 133", "public": "1153 x 768"}  # of a sample
 _URL = re.compile(r'url\("([^"]+)"\)')
@@ -49,6 +50,7 @@ class Smoke:
         yield from eventually(self.images)
         yield from self._private()
         yield from self._replacing()
+        yield from self._moving()
         if "/demo/outage/" in home:
             yield from self._outage()
         print(f"\nThe gallery: {self.loaded} pictures loaded, {self.pressed} buttons pressed")
@@ -87,6 +89,8 @@ class Smoke:
         status = self.browser.get(url[1]).status_code if url else None
         if status != 403:
             yield f"A private image without a signature: status {status}, not 403"
+        if not re.search(r"it works until \d\d:\d\d UTC", html):
+            yield "The page does not say until when a signed URL works"
 
     def _replacing(self) -> Iterator[str]:
         """Check that the new picture has a new name."""
@@ -97,6 +101,34 @@ class Smoke:
             yield f"The picture was not replaced: {before['src']}"
         if problem := self._problem(after["src"], 600, 400):
             yield f"The new picture after replacing: {problem}"
+
+    def _moving(self) -> Iterator[str]:
+        """Move a folder of pictures to Cloudflare and back; each picture is there at every step."""
+        if "There is no Cloudflare here" in self._html(MOVING):
+            return
+        number = len(self._moving_pictures())
+        for action, is_moved in (
+            ("import", False),
+            ("switch", True),
+            ("add", True),
+            ("revert", False),
+            ("export", False),
+        ):
+            self._press(f"{MOVING}{action}/", page=MOVING)
+            number += action == "add"
+            yield from eventually(lambda: ["not copied"] if "state pending" in self._html(MOVING) else [])
+            pictures = self._moving_pictures()
+            if len(pictures) != number:
+                yield f"{MOVING} shows {len(pictures)} pictures after {action}, not {number}"
+            for picture in pictures:
+                size, final_url = self._load(urljoin(self.site, picture["src"]))
+                if " x " not in size or final_url.startswith(f"{self.site}/pictures/") == is_moved:
+                    yield f"After {action}: {final_url} {size}"
+        if "state rejected" in self._html(MOVING):
+            yield "Some pictures could not be copied"
+
+    def _moving_pictures(self) -> list[dict[str, str]]:
+        return Page(self._html(MOVING)).images
 
     def _outage(self) -> Iterator[str]:
         """Check that an upload during an outage is shown by the site, at once and after the outage."""

@@ -23,16 +23,18 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom to the top: a module may import what stands above its line here, and its own folder.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("exceptions", "signals"),
+    ("links", "sentences", "signals"),
+    ("exceptions",),
     ("variants", "delivery", "images"),  # pure; they do not know each other
     ("client",),
     ("rendering",),
-    ("conf",),
+    ("conf", "translation"),
     ("accounts",),
     ("models",),
     ("background",),
     ("storage",),
     ("markup", "image_fields"),
+    ("transfer", "browser"),
     ("admin", "checks", "error_messages", "tasks", "templatetags", "validators", "views"),
     ("forms", "middleware"),
     ("contrib", "doctor", "urls"),
@@ -46,7 +48,10 @@ IMPORT_EMULATOR = {"pytest_plugin", "test"}
 # Written by Django, or read by it alone.
 NO_PART = {"__init__", "migrations"}
 
-KNOW_NO_DJANGO = {"exceptions", "client", "variants", "delivery", "images", "rendering", "emulator"}
+KNOW_NO_DJANGO = {
+    *("links", "sentences", "exceptions", "client", "variants", "delivery", "images", "rendering"),
+    "emulator",
+}
 HTTP_CLIENTS = {"httpx", "httpcore"}
 # Everything else gets settings and environment variables from conf.
 READ_SETTINGS = {
@@ -66,6 +71,7 @@ DEFERRED = {
     "accounts": {"client"},
     "storage": {"client", "rendering", "background"},
     "validators": {"background"},  # it has models, and apps import validators before models can load
+    "browser": {"client"},
     "markup": {"rendering"},  # Pillow, for pages that show images of known dimensions
     # huey.contrib.djhuey connects and creates files when imported; only a worker sends anything.
     "background": {"background.huey_tasks", "background.worker"},

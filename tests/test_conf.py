@@ -26,6 +26,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "api_token": ("given", "mapped"),
     "account_hash": ("given", "mapped"),
     "api_url": ("https://given.example", "https://mapped.example"),
+    "batch_url": ("https://given.example", "https://mapped.example"),
     "delivery_url": ("https://given.example", "https://mapped.example"),
     "variant": ("given", "mapped"),
     "background": (True, False),

@@ -26,6 +26,43 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     return happened
 
 
+def test_the_locked_versions_are_installed_first_and_checked_by_their_hashes() -> None:
+    locked, package = dev.installations("dev")
+    assert locked == ("--require-hashes", "-r", dev.ROOT / "requirements" / "dev.txt")
+    assert package == ("--no-build-isolation", "-e", ".[emulator,heic,prometheus]", "--group", "dev")
+
+
+def test_a_new_lock_is_installed_at_the_next_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = []
+    monkeypatch.setattr(dev, "PYTHON", tmp_path / "python")
+    monkeypatch.setattr(dev, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(dev, "REQUIREMENTS", tmp_path)
+    monkeypatch.setattr(dev, "usable", lambda: True)
+    monkeypatch.setattr(dev, "call", lambda *command: called.append(command) or 0)
+    dev.PYTHON.touch()
+    for setup in dev.SETUPS:
+        dev.lock_file(setup).write_text("django==5.2")
+    dev.set_up("dev")
+    assert len(called) == 2
+    dev.set_up("dev")
+    dev.set_up("run")  # a part of it
+    assert len(called) == 2
+    dev.lock_file("dev").write_text("django==6.0")
+    dev.set_up("dev")
+    assert len(called) == 4
+    assert capsys.readouterr().out.count("setting up .venv") == 2
+
+
+def test_coverage_is_measured_where_a_person_asks_for_it() -> None:
+    ordinary = dev.pytest_arguments([])
+    assert ordinary == ("-n", "3", "-m", "not every")
+    assert dev.pytest_arguments(["--coverage"]) == (*ordinary, *dev.COVERAGE)
+    assert dev.pytest_arguments(["-k", "stem"]) == ("-k", "stem")
+    assert dev.ALL_TESTS["pytest"][-len(dev.COVERAGE) :] == dev.COVERAGE
+
+
 def ending(*statuses: int) -> dict[str, tuple[str, ...]]:
     """Return commands that end with these statuses."""
     return {f"status {status}": ("-c", f"raise SystemExit({status})") for status in statuses}

@@ -130,7 +130,7 @@ def wait_until(is_done: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("env_name", "url", "pressed"),
     [
-        pytest.param("demo", r"http://127\.0\.0\.1:\d+/\w+/avatars/%s-[\w-]+\.jpg/%s", 5, id="emulator"),
+        pytest.param("demo", r"http://127\.0\.0\.1:\d+/\w+/avatars/%s-[\w-]+\.jpg/%s", 10, id="emulator"),
         pytest.param(
             "dev", r"http://127\.0\.0\.1:\d+/cf-images/local/%s/avatars/%s[\w-]*\.jpg", 2, id="local"
         ),
@@ -147,7 +147,7 @@ def test_once_loads_the_sample_pictures_and_the_gallery_in_every_size(
         for variant, size in sizes.items():
             parts = (variant, sample) if env_name == "dev" else (sample, variant)
             assert re.search(f"{size}  {url % parts}\n", run.stdout), run.stdout
-    gallery = re.search(r"The gallery: (\d+) pictures loaded, (\d) buttons? pressed", run.stdout)
+    gallery = re.search(r"The gallery: (\d+) pictures loaded, (\d+) buttons? pressed", run.stdout)
     assert gallery, run.stdout
     assert int(gallery[1]) > 25
     assert int(gallery[2]) == pressed
@@ -168,7 +168,10 @@ def test_the_settings_are_sound(tmp_path: Path, command: tuple[str, ...]) -> Non
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(["--twice"], 2), (["--once", "now"], 2), (["--help"], 0)])
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["--twice"], 2), (["--once", "now"], 2), (["--once", "--screenshots"], 2), (["--help"], 0)],
+)
 def test_run_with_other_arguments_prints_the_usage(tmp_path: Path, arguments: list[str], status: int) -> None:
     run = python(tmp_path, "dev.py", "run", *arguments)
     assert run.returncode == status
@@ -194,6 +197,13 @@ def test_a_taken_port_is_replaced_by_a_free_one(capsys: pytest.CaptureFixture[st
         assert f"Port {port} is taken: using " in capsys.readouterr().out
     assert dev.free_port(port) == port
     assert not capsys.readouterr().out
+
+
+def test_the_emulator_keeps_its_port_for_uploads_that_are_still_pending(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        (tmp_path / "emulator-port").write_text(str(taken.getsockname()[1]))
+        port = dev.emulator_port(tmp_path, once=False)
+    assert dev.emulator_port(tmp_path, once=False) == port
 
 
 def test_a_process_that_ends_is_named_with_the_end_of_its_log(processes: dev.Processes) -> None:
@@ -294,7 +304,7 @@ def test_the_code_on_the_gallery_is_the_code_that_made_the_pictures(page: Callab
     cards = re.findall(r'<section class="technique" id="(\w+)"(.*?)</section>', html, re.DOTALL)
     assert len(cards) == 10
     for slug, card in cards:
-        shown = [unescape(code) for code in re.findall(r"<pre><code>(.*?)</code></pre>", card, re.DOTALL)]
+        shown = [text(code) for code in re.findall(r"<pre><code>(.*?)</code></pre>", card, re.DOTALL)]
         sources = re.findall(r'<div class="listing">\s*<p>([\w/.]+)', card)
         for source, code in zip(sources, shown, strict=False):  # the last one is the HTML
             path = EXAMPLE / ("gallery/templates/gallery/cards" if source.endswith(".html") else "") / source
@@ -307,6 +317,25 @@ def test_the_code_on_the_gallery_is_the_code_that_made_the_pictures(page: Callab
             assert shown[-1] == live[1].strip()  # the HTML that the browser gets
 
 
+def test_the_code_on_the_gallery_is_highlighted_by_classes_alone(page: Callable[..., str]) -> None:
+    html = page("print(html)", ENV_NAME="dev")
+
+    blocks = re.findall(r"<pre><code>(.*?)</code></pre>", html, re.DOTALL)
+    assert len(blocks) > 20
+    style = (EXAMPLE / "static/site.css").read_text()
+    for block in blocks:
+        assert "style=" not in re.sub(r">[^<]*<", "><", block)
+        lines = block.split('<span class="line in')[1:]
+        assert len(lines) == len(text(block).splitlines())
+        for line in lines:
+            depth, _, code = line.partition('">')
+            spaces = len(text(code).rstrip("\n")) - len(text(code).rstrip("\n").lstrip(" "))
+            assert int(depth) == spaces // 2 * 2
+            assert depth == "0" or f".in{depth} {{ --in: {depth}; }}" in style
+    classes = set(re.findall(r'<span class="(\w+)"', "".join(blocks)))
+    assert {"k", "s2", "nf", "nt", "na"} <= classes
+
+
 def test_each_picture_of_the_gallery_is_what_its_code_gives(page: Callable[..., str]) -> None:
     rendered = page(
         """
@@ -317,7 +346,7 @@ from gallery import techniques
 from gallery.cards import CARDS
 for card in filter(lambda card: card.sample, CARDS):
     part = html.partition(f'id="{card.slug}"')[2]
-    code = unescape(re.search("<pre><code>(.*?)</code>", part, re.DOTALL)[1])
+    code = unescape(re.sub("<.*?>", "", re.search("<pre><code>(.*?)</code>", part, re.DOTALL)[1]))
     made = Template(code).render(Context({"photo": card.photos.first(), "square": techniques.square()}))
     assert "<img" in made
     live = re.search('<div class="pictures">(.*?)</div>', part, re.DOTALL)[1]
@@ -338,7 +367,7 @@ def test_the_gallery_works_without_the_signing_keys(page: Callable[..., str]) ->
     html = page(
         """
 from gallery.models import PrivatePhoto
-PrivatePhoto.objects.update(file="private/night-t5x2k0~0c1e.jpg")  # one that is stored
+PrivatePhoto.objects.update(file="private/night~610a686f-3fa7-46ca-e36d-3c00bd791b00.jpg")
 print(client.get("/gallery/").content.decode())
 """,
         ENV_NAME="demo",
@@ -363,6 +392,67 @@ def test_the_gallery_needs_no_sideways_scrolling_on_a_phone(page: Callable[..., 
     said = json.loads(unescape(seen[1]))
     assert said == {"width": said["width"], "columns": 1, "sides": []}
     assert 300 < said["width"] <= 360
+
+
+def test_photos_are_uploaded_by_the_browser_and_saved_together(
+    page: Callable[..., str], tmp_path: Path
+) -> None:
+    script = """
+import json, pathlib, re
+from django.core.files.uploadedfile import SimpleUploadedFile
+html = client.get("/photos/").content.decode()
+field = re.search('data-field="([^"]+)"', html)[1]
+values = []
+for path in sorted(pathlib.Path("%s").glob("samples/*.jpg"))[:3]:
+    given = {"field": field, "filename": path.name, "size": path.stat().st_size, "type": "image/jpeg"}
+    url = "/cf-images/reservations/"
+    reserved = client.post(url, json.dumps(given), content_type="application/json").json()
+    file = SimpleUploadedFile(path.name, path.read_bytes(), "image/jpeg")
+    print(client.post(reserved["upload_url"], {"file": file}).status_code)
+    values.append(reserved["value"])
+print(client.post("/photos/", {"photos-upload": values}).status_code)
+print(re.findall('alt="([a-z]+).jpg"', client.get("/photos/").content.decode()))
+print("cf-image-upload" in client.get("/").content.decode())
+"""
+    lines = page(script % tmp_path, ENV_NAME="dev").splitlines()[-6:]
+    assert lines == ["200", "200", "200", "302", "['dawn', 'autumn', 'aurora']", "True"]
+
+
+def test_the_page_about_moving_needs_a_cloudflare(page: Callable[..., str]) -> None:
+    script = 'print(client.get("/moving/").content.decode(), client.post("/moving/import/").status_code)'
+    text = page(script)
+    assert "There is no Cloudflare here" in text
+    assert text.rstrip().endswith("404")
+
+
+def test_the_page_about_moving_does_not_switch_to_pictures_that_are_not_there(
+    page: Callable[..., str],
+) -> None:
+    script = """
+for action in ("nothing", "switch", "add"):
+    print(client.post(f"/moving/{action}/").status_code)
+print(client.get("/moving/").content.decode())
+"""
+    text = page(script, ENV_NAME="demo", EMULATOR_URL="http://127.0.0.1:9", **ACCOUNT)
+    assert text.split()[:3] == ["404", "302", "302"]
+    assert "import them first" in text
+    assert text.count('<img src="/pictures/moving/') == len(SAMPLES) + 1
+    assert '<span class="state pending">pending</span>' in text
+
+
+def test_the_page_about_moving_shows_commands_that_exist(page: Callable[..., str]) -> None:
+    script = """
+import re
+from html import unescape
+from django.core.management import load_command_class
+parser = load_command_class("cf_images", "cf_images").create_parser("manage.py", "cf_images")
+html = client.get("/moving/").content.decode()
+for code in re.findall("<code>manage.py cf_images (.*?)</code>", html):
+    parser.parse_args(unescape(code).split())
+    print("parsed", code.split()[0])
+"""
+    text = page(script, ENV_NAME="demo", EMULATOR_URL="http://127.0.0.1:9", **ACCOUNT)
+    assert [f"parsed {name}" in text for name in ("import", "switch", "revert", "export")] == [True] * 4
 
 
 @pytest.mark.parametrize(
@@ -403,6 +493,11 @@ def smoke(gallery: bytes) -> Smoke:
     made = Smoke("http://site")
     made.browser = httpx.Client(transport=transport, base_url="http://site")
     return made
+
+
+def text(html: str) -> str:
+    """Return the text of highlighted code."""
+    return unescape(re.sub(r"<.*?>", "", html))
 
 
 def _is_part(code: str, whole: str) -> bool:

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+# Pythons that tox runs where they are installed, and that no release was tested with yet.
+NOT_PROMISED = {"314"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -27,7 +29,9 @@ def classified(prefix: str) -> set[str]:
 
 def test_classifiers_list_what_tox_runs() -> None:
     environments = tox_environments()
-    assert classified("Programming Language :: Python") == set(re.findall(r"3\d\d", environments))
+    pythons = set(re.findall(r"3\d\d", environments))
+    assert pythons > NOT_PROMISED
+    assert classified("Programming Language :: Python") == pythons - NOT_PROMISED
     assert classified("Framework :: Django") == set(re.findall(r"[4-9]\d", environments))
 
 

@@ -181,6 +181,24 @@ def test_the_list_filters_by_metadata(service: Service) -> None:
     service.eventually(is_found)
 
 
+def test_the_list_filters_by_ranges_of_numbers(service: Service) -> None:
+    token = secrets.token_hex(8)
+    ids = [
+        service.upload(metadata={"cf_images": {"token": token, "uploaded": number}}).id for number in range(4)
+    ]
+
+    def are_found() -> None:
+        meta = {
+            "cf_images.token": token,
+            "cf_images.uploaded[gte:number]": 1,
+            "cf_images.uploaded[lt:number]": 3,
+        }
+        found = {image.id for image in service.client.list_images(meta=meta)}
+        assert found == set(ids[1:3])
+
+    service.eventually(are_found)
+
+
 def test_a_direct_upload_is_a_draft_until_it_has_a_file(service: Service) -> None:
     reserved = service.client.create_direct_upload(require_signed_urls=True, metadata={"key": "value"})
     service.made.append(reserved.id)

@@ -1,33 +1,26 @@
-"""The README is the manual: its code runs, and what it names exists. So does what CONTRIBUTING.md names."""
+"""The README: its first screen is a project that runs, and what it names exists."""
 
 from __future__ import annotations
 
 import ast
-import inspect
 import os
 import re
 import subprocess
 import sys
 import tomllib
-import unittest
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.management import get_commands
+from PIL import Image
 
-from cf_images import conf, exceptions
-from tests.app.models import Profile
+from cf_images import conf
+from cf_images.management.commands.cf_images import SUBCOMMANDS
+from tests import screenshots
 from tests.pictures import picture
-from tests.test_architecture import LAYERS
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = Path(conf.__file__).parent  # where it is installed
-README = (ROOT / "README.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-PLACES = CONTRIBUTING.partition("| look in |")[2].partition("\n\n")[0]  # the table of what belongs where
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 PYTHON = [block for language, block in BLOCKS if language == "python"]
 
@@ -137,157 +130,35 @@ def test_every_block_is_python_whose_imports_exist(code: str) -> None:
             assert all(hasattr(module, alias.name) for alias in statement.names)
 
 
-def test_the_client_does_what_the_readme_shows(
-    cf_images_emulator: Any, tmp_path: Path, monkeypatch: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("jane.jpg").write_bytes(picture("JPEG"))
-    code = block("from cf_images.client").replace(
-        "CloudflareImagesClient(account_id, api_token)",
-        "CloudflareImagesClient(account_id, api_token, api_url=api_url)",
-    )
-    emulator = cf_images_emulator
-    known = {"account_id": emulator.account_id, "api_token": emulator.api_token, "api_url": emulator.api_url}
-    exec(code, known)
-    assert list(emulator.images) == ["people/jane.jpg"]
-
-
-def test_the_test_cases_of_the_readme_pass(transactional_db: None) -> None:
-    names: dict[str, Any] = {"PNG": picture(), "__name__": __name__}
-    exec(block("# tests.py").replace("myproject.models", "tests.app.models"), names)
-    cases = [names["ProfileTests"], type("Fast", (names["FastTests"], names["ProfileTests"]), {})]
-    result = unittest.TestResult()
-    unittest.TestSuite(map(unittest.defaultTestLoader.loadTestsFromTestCase, cases)).run(result)
-    assert (result.testsRun, result.failures, result.errors) == (2, [], [])
-
-
-def test_the_forms_of_the_readme_show_the_reason() -> None:
-    names: dict[str, Any] = {"Profile": Profile, "__name__": __name__}
-    exec(block("# forms.py"), names)
-    for form, field in (("UploadForm", "picture"), ("ProfileForm", "image")):
-        bound = names[form]({}, {field: SimpleUploadedFile("a.tiff", picture("TIFF"))})
-        assert "TIFF" in bound.errors[field][0]
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("background", [False, True])
-@pytest.mark.parametrize("environment", ["dev", "production"])
-def test_the_test_of_the_readme_passes(
-    cf_images_settings: Any, cf_images_storage: Any, settings: Any, background: bool, environment: str
-) -> None:
-    settings.CF_IMAGES = {**settings.CF_IMAGES, "BACKGROUND": background}
-    settings.ENV_NAME = environment
-    cf_images_storage("default" if environment == "dev" else "cloudflare_images")  # as at import
-    names: dict[str, Any] = {"PNG": picture()}
-    exec(block("from django.core.files.base").replace("myproject.models", "tests.app.models"), names)
-    names["test_an_image_is_stored"](cf_images_settings, cf_images_storage, None)
-
-
-def test_every_setting_is_a_heading_and_every_heading_a_setting() -> None:
-    section = README.partition("\n## Settings\n")[2].partition("\n## ")[0]
-    headings = [
-        name for line in re.findall(r"^### (.*)$", section, re.M) for name in re.findall(r"`(\w+)`", line)
-    ]
-    assert sorted(headings) == sorted([*conf.STORAGE_OPTIONS, *conf.PACKAGE_OPTIONS])
-
-
-def test_every_flat_name_is_in_the_readme() -> None:
-    for option in conf.STORAGE_OPTIONS.values():
-        assert all(f"`{name}`" in README for name in option.names)
-
-
-def test_the_checks_in_the_readme_are_those_of_the_code() -> None:
-    sources = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
-    described = set(re.findall(r"`(cf_images\.[EWI]\d{3})`", README))
-    assert described == set(re.findall(r'"(cf_images\.[EWI]\d{3})"', sources))
-
-
-def test_every_error_is_in_the_readme_with_its_status() -> None:
-    for name, error in inspect.getmembers(exceptions, inspect.isclass):
-        if name == "CloudflareImagesError":
-            continue
-        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
-        assert str(error.http_status) in row
-        assert all(
-            base.__name__ in row for base in (FileNotFoundError, FileExistsError) if issubclass(error, base)
-        )
-
-
 def test_every_command_exists() -> None:
-    assert "cf_images" in get_commands()
     for subcommand in re.findall(r"manage\.py cf_images (\w+)", README):
-        assert (PACKAGE / f"management/subcommands/{subcommand}.py").exists(), subcommand
+        assert subcommand in SUBCOMMANDS
 
 
-def test_the_two_commands_are_those_of_dev_py() -> None:
+def test_the_commands_are_those_of_dev_py() -> None:
     known = set(re.findall(r"^    python3 dev\.py (\w+)", (ROOT / "dev.py").read_text(), re.M))
-    assert set(re.findall(r"python3 dev\.py (\w+)", README)) <= known
+    assert {"run", "test"} <= set(re.findall(r"python3 dev\.py (\w+)", README)) <= known
 
 
-def test_every_option_of_a_command_in_the_readme_exists() -> None:
-    sources = "".join(path.read_text() for path in (PACKAGE / "management").rglob("*.py"))
-    in_blocks = re.findall(r"^python manage\.py cf_images (.*?)(?:#|$)", README, re.M)
-    in_prose = re.findall(r"`(?:python manage\.py cf_images (.*?)|(--.*?))`", README)
-    named = set(re.findall(r"--[a-z-]+", " ".join([*in_blocks, *("".join(found) for found in in_prose)])))
-    assert {"--apply", "--loop", "--max-age", "--reveal"} <= named
-    for option in named - {
-        "--data",
-        "--allow-host",
-        "--host",
-        "--skip-checks",
-    }:  # the emulator's, and Django's
-        assert f'"{option}"' in sources, option
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 150
 
 
-def test_every_path_in_contributing_exists() -> None:
-    paths = re.findall(r"`((?:\w+/)+(?:\w+\.py)?|\w+\.py)`", PLACES)
-    assert len(paths) > 30
-    for path in paths:
-        assert (PACKAGE / path).exists(), path
+def test_it_names_every_extra() -> None:
+    extras = BUILD["project"]["optional-dependencies"]
+    named = set(re.findall(r"django-cf-images\[(\w+)\]", README))
+    assert {"emulator", "heic"} <= named <= set(extras)
 
 
-def test_every_part_of_the_package_has_a_place_in_contributing() -> None:
-    for part in {part for parts in LAYERS for part in parts} - {"exceptions", "tasks", "apps"}:
-        assert re.search(rf"`{part}(?:/|\.py)", PLACES), part
+def test_the_clone_is_that_of_the_build_file() -> None:
+    (url,) = re.findall(r"git clone (\S+)", README)
+    assert BUILD["project"].get("urls", {}).get("Source", url) == url
 
 
-def test_the_layers_in_contributing_are_those_of_the_tests() -> None:
-    lines = re.findall(
-        r"^\d+\. (.*)$", CONTRIBUTING.partition("earlier layer")[2].partition("\n## ")[0], re.M
-    )
-    assert [tuple(re.findall(r"`(\w+)`", line)) for line in lines] == list(LAYERS)
-
-
-# The test extra without what are tools, and no packages that a project combines with this one.
-TOOLS = {
-    *(
-        "django-cf-images",
-        "cloudflare",
-        "hypothesis",
-        "jinja2",
-        "psycopg",
-        "pymysql",
-        "redis",
-        "respx",
-        "socksio",
-    ),
-    *("pytest", "pytest-cov", "pytest-django", "pytest-timeout", "pytest-xdist"),
-}
-
-
-def test_the_other_packages_that_it_names_are_exactly_those_of_the_tests() -> None:
-    named = re.search(r"Our tests run with the real packages: ([^.]+)\.", README)
-    assert named
-    readme = {name.strip().lower() for name in named[1].replace("\n", " ").split(",")}
-    readme = {"djangorestframework" if name == "django rest framework" else name for name in readme}
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
-    in_extra = {re.split(r"[\[>=<~!]", requirement)[0] for requirement in extra}
-    assert readme == in_extra - TOOLS
-    sources = [*(ROOT / "tests").glob("test_neighbors*.py"), ROOT / "tests/settings.py"]
-    sources += (ROOT / "tests/neighbors").rglob("*.py")
-    text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    modules = metadata.packages_distributions()
-    modules = {module: found for module, found in modules.items() if module != "tests"}  # some bring theirs
-    for name in readme:
-        own = [module for module, found in modules.items() if name in [item.lower() for item in found]]
-        assert any(re.search(rf"\b{module}\b", text) for module in own), f"no test uses {name}"
+def test_the_screenshot_is_one_of_dev_py_and_small() -> None:
+    (path,) = re.findall(r"^!\[[^\]]+\]\((\S+)\)$", README, re.M)
+    file = ROOT / path
+    assert file.stem in screenshots.PAGES
+    assert file.stat().st_size <= screenshots.MAX_BYTES
+    with Image.open(file) as image:
+        assert image.size == screenshots.WINDOW

@@ -364,6 +364,9 @@ class TestInMemory:
                 client.upload_direct(reserved.upload_url, ContentFile(PNG))
             assert [found.id for found in client.list_images(creator="jane", meta={"a": 1})] == [image.id]
             assert not list(client.list_images(meta={"a": 2}))
+            assert [found.id for found in client.list_images(meta={"a[gte:number]": 1, "a[lt:number]": 2})]
+            assert not list(client.list_images(meta={"a[gt:number]": 1}))
+            assert not list(client.list_images(meta={"a[in]": "1|2"}))
             assert client.stats().current == 1
 
     def test_what_it_lacks_names_the_emulator(self) -> None:

@@ -247,7 +247,7 @@ def test_a_model_form_shows_a_field_error(name: str) -> None:
 def test_a_model_form_shows_the_reason_where_django_has_none() -> None:
     form = ProfileForm(files={"image": upload("a.tiff", REFUSED["scan.tiff"][0])})
     assert form.errors["image"] == [
-        "The file looks like a TIFF image or a raw photo; JPEG, PNG, GIF, WebP, SVG and HEIC are supported."
+        "The file looks like a TIFF image or a raw photo. JPEG, PNG, GIF, WebP, SVG and HEIC are supported."
     ]
     form = ProfileForm(files={"image": upload("a.jpg", REFUSED["large.jpg"][0])})
     assert form.errors["image"] == ["The image file is too large (11.1 MB; the limit is 10 MB)."]

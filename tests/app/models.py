@@ -52,3 +52,28 @@ class Page(models.Model):
     album = models.ForeignKey(Album, on_delete=models.CASCADE)
     front = models.ImageField(upload_to="pages/", storage=cloudflare, blank=True)
     back = models.ImageField(upload_to="pages/", blank=True)
+
+
+class Note(models.Model):
+    """A model that may mention images."""
+
+    title = models.CharField(max_length=200, blank=True)
+    text = models.TextField(blank=True)
+    data = models.JSONField(null=True, blank=True)
+
+
+class _Visible(models.Manager["Keepsake"]):
+    def get_queryset(self) -> models.QuerySet[Keepsake]:
+        return super().get_queryset().filter(is_hidden=False)
+
+
+class Keepsake(Photo):
+    """An inherited model whose manager hides rows."""
+
+    is_hidden = models.BooleanField(default=True)
+    back = models.ImageField(upload_to="keepsakes/", storage=cloudflare, blank=True)
+
+    objects = _Visible()
+
+    class Meta:
+        base_manager_name = "objects"

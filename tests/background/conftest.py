@@ -6,14 +6,25 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from cf_images.background import circuit_breaker, heartbeat, pace, pending, rows, upload_from_file
+from cf_images.background import (
+    circuit_breaker,
+    heartbeat,
+    leases,
+    pace,
+    pending,
+    rows,
+    upload_from_file,
+    worker,
+)
 from cf_images.background.circuit_breaker import Admission
 from cf_images.background.destinations import Destination, destinations
+from cf_images.background.leases import Claim
 from cf_images.background.worker import process_one
 from cf_images.models import Upload
 from tests.background.scripted_server import Response, serve_script
@@ -55,6 +66,21 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
+
+
+@pytest.fixture
+def sleeping_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The same for a worker that takes no real time where it sleeps."""
+    slept = [0.0]
+
+    def sleep(seconds: float) -> None:
+        slept[0] += seconds
+        clock.advance(seconds=seconds)
+
+    monkeypatch.setattr(
+        worker, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: time.monotonic() + slept[0])
+    )
+    return clock
 
 
 @pytest.fixture
@@ -113,6 +139,16 @@ def accept(cloudflare: Any) -> Callable[..., Upload]:
 def destination_of(alias: str) -> Destination:
     """Return the destination of the rows of a storage."""
     return next(found for found in destinations() if alias in {**found.accounts, **found.storages})
+
+
+def claim(pk: int) -> Claim[Upload] | None:
+    """Claim an upload, as a worker does; ``None`` if it is not due."""
+    return next(iter(leases.claim(Upload, [pk])), None)
+
+
+def is_due(alias: str) -> bool:
+    """Return whether a worker would find an upload of the storage."""
+    return leases.due(destination_of(alias))[0].exists()
 
 
 def refuse_credentials(alias: str = ALIAS) -> None:

@@ -37,6 +37,12 @@ def mariadb(_: Path) -> AbstractContextManager[dict[str, Any]]:
 POSTGRESQL = pytest.param(postgresql, marks=needs("PostgreSQL"))
 MARIADB = pytest.param(mariadb, marks=needs("MariaDB"))
 EACH = [sqlite, POSTGRESQL, MARIADB]
+# For what several processes do, which takes long; `test_chaos` has all three in every run.
+ONE_OF_EACH = [
+    pytest.param(sqlite, marks=() if servers.refusal("PostgreSQL") else pytest.mark.every),
+    POSTGRESQL,
+    pytest.param(mariadb, marks=(needs("MariaDB"), pytest.mark.every)),
+]
 
 
 class _Router:
@@ -64,6 +70,23 @@ def use(chosen: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
     finally:
         connections[ALIAS].close()
         del connections[ALIAS]
+
+
+class _OneForAll:
+    """Everything is in the other database."""
+
+    def db_for_write(self, *_: Any, **__: Any) -> str:
+        return ALIAS
+
+    db_for_read = db_for_write
+
+
+def add_models(connection: Any, monkeypatch: pytest.MonkeyPatch, *models: Any) -> None:
+    """Keep rows of these models there, too, beside uploads."""
+    monkeypatch.setattr(router, "routers", [_OneForAll()])
+    with connection.schema_editor() as editor:
+        for model in models:
+            editor.create_model(model)
 
 
 def end_other_connections(connection: Any) -> int:

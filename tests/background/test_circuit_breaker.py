@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from cf_images.accounts import find_account
-from cf_images.background import circuit_breaker, destinations, process, upload_from_url, worker
+from cf_images.background import circuit_breaker, destinations, leases, process, upload_from_url
 from cf_images.background.worker import process_one, sweep
 from cf_images.models import CircuitBreaker, State, Upload
 from tests.background.conftest import Clock, use_background_storage, work
@@ -142,7 +143,7 @@ def test_clock_set_back_an_hour_ends_the_pause(clock: Clock) -> None:
     assert admission()
 
 
-def test_outage_costs_a_handful_of_requests(accept: Accept, cloudflare: Any, clock: Clock) -> None:
+def test_outage_costs_a_handful_of_requests(accept: Accept, cloudflare: Any, sleeping_clock: Clock) -> None:
     """Ten minutes without a response, sixty pending rows, a worker every five seconds.
 
     Ten requests open the breaker, then a probe goes out after 2, 4, 8, 16, 32 seconds and each minute.
@@ -152,13 +153,13 @@ def test_outage_costs_a_handful_of_requests(accept: Accept, cloudflare: Any, clo
     cloudflare.faults.rates = {"500": 1.0}
     for _ in range(120):
         process()
-        clock.advance(seconds=5)
+        sleeping_clock.advance(seconds=5)
     assert len(cloudflare.requests) <= 30
     cloudflare.faults.rates = {}
-    clock.advance(seconds=121)
+    sleeping_clock.advance(seconds=121)
     for _ in range(7):
         process()
-        clock.advance(seconds=5)
+        sleeping_clock.advance(seconds=5)
     assert len(cloudflare.images) >= 55
 
 
@@ -244,7 +245,9 @@ def test_revoked_token_rejects_nothing(
 
 
 @pytest.mark.parametrize("refused", ["revoked", "op://vault/item"])
-def test_another_token_resumes_at_once(accept: Accept, cloudflare: Any, settings: Any, refused: str) -> None:
+def test_another_token_resumes_at_once(
+    accept: Accept, cloudflare: Any, settings: Any, clock: Clock, refused: str
+) -> None:
     accept()
     use_background_storage(settings, cloudflare, api_token=refused)
     work()
@@ -253,8 +256,39 @@ def test_another_token_resumes_at_once(accept: Accept, cloudflare: Any, settings
     use_background_storage(settings, cloudflare)
     assert work() == 1
     assert len(cloudflare.images) == 1
-    assert not circuit_breaker.pauses({})
     assert refused not in str(CircuitBreaker.objects.values())
+    clock.advance(seconds=11)
+    accept()
+    assert work() == 1
+    assert not circuit_breaker.pauses({})
+
+
+def test_old_token_of_another_process_is_not_tried_again_and_again(clock: Clock) -> None:
+    """While a token is changed, some processes still have the refused one."""
+    sent = Counter[str]()
+    for _ in range(300):
+        for token in ("old", "new"):
+            if admitted := circuit_breaker.admit("account", token):
+                sent[token] += 1
+                if token == "old":
+                    circuit_breaker.credentials_refused(admitted, "no")
+                else:
+                    circuit_breaker.responded(admitted)
+        clock.advance(seconds=0.1)
+    assert sent["new"] == 300
+    assert sent["old"] <= 4
+
+
+def test_two_refused_tokens_pause_the_account_for_both(clock: Clock) -> None:
+    sent = Counter[str]()
+    for _ in range(300):
+        for token in ("one" * 11, "two" * 11):
+            if admitted := circuit_breaker.admit("account", token[:32]):
+                sent[token] += 1
+                circuit_breaker.credentials_refused(admitted, "no")
+        clock.advance(seconds=0.1)
+    assert max(sent.values()) == 1
+    assert circuit_breaker.admit("account", "a third"), "it is used at once"
 
 
 def test_another_token_of_a_second_alias_resumes_at_once(
@@ -339,7 +373,7 @@ def test_probe_without_a_row_to_send_is_left_to_another_worker(
         circuit_breaker.failed(fail_of, "no response")
     clock.advance(seconds=5)
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "claim", lambda _: None)
+        patched.setattr(leases, "claim", lambda *_: [])
         assert not process_one(row.pk)
     again = circuit_breaker.admit(account.key)
     assert again

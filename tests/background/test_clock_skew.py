@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from cf_images.background import circuit_breaker, delete, leases, upload_from_file, upload_from_url, worker
+from cf_images.background import circuit_breaker, delete, upload_from_file, upload_from_url, worker
 from cf_images.background.rows import unfinished
 from cf_images.client import CloudflareImagesClient
 from cf_images.models import State, Upload
-from tests.background.conftest import ALIAS, Clock, destination_of, work
+from tests.background.conftest import ALIAS, Clock, claim, destination_of, is_due, work
 from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -178,9 +178,9 @@ def test_pause_ends_for_each_machine_within_a_minute_of_its_end(
 def test_row_of_one_machine_is_due_on_the_other(
     skew: int, cloudflare: Any, clock: Clock, source: str
 ) -> None:
-    row = accept("public", source)
+    accept("public", source)
     clock.advance(seconds=skew)
-    assert leases.candidates(destination_of(ALIAS)) == [row.pk]
+    assert is_due(ALIAS)
 
 
 def test_lease_of_a_machine_that_is_ahead_ends_within_two_minutes(
@@ -188,11 +188,11 @@ def test_lease_of_a_machine_that_is_ahead_ends_within_two_minutes(
 ) -> None:
     row = accept("public", source)
     clock.advance(seconds=60)
-    assert leases.claim(row.pk)
+    assert claim(row.pk)
     clock.advance(seconds=-60)
-    assert leases.claim(row.pk) is None
+    assert claim(row.pk) is None
     clock.offset += timedelta(seconds=111)
-    assert leases.claim(row.pk)
+    assert claim(row.pk)
 
 
 def test_image_that_superseded_a_deletion_is_stored_although_the_clock_was_set_back(

@@ -14,11 +14,19 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from cf_images.background import chunks, delete, leases, outcomes, retry, timing, upload_from_file, worker
-from cf_images.background.leases import Claim, LeaseLostError, candidates, claim, fix_wrong_times
+from cf_images.background.leases import Backlog, Claim, LeaseLostError, fix_wrong_times
 from cf_images.client import CloudflareImagesClient
 from cf_images.exceptions import CloudflareUnavailableError, ImageRejectedError
 from cf_images.models import Chunk, State, Upload
-from tests.background.conftest import ALIAS, Clock, destination_of, use_background_storage, work
+from tests.background.conftest import (
+    ALIAS,
+    Clock,
+    claim,
+    destination_of,
+    is_due,
+    use_background_storage,
+    work,
+)
 from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +34,7 @@ pytestmark = pytest.mark.django_db
 Accept = Callable[..., Upload]
 
 
-def claimed(row: Upload) -> Claim:
+def claimed(row: Upload) -> Claim[Upload]:
     taken = claim(row.pk)
     assert taken is not None
     return taken
@@ -36,7 +44,7 @@ def test_row_is_claimed_once(accept: Accept) -> None:
     row = accept()
     assert claim(row.pk)
     assert claim(row.pk) is None
-    assert not candidates(destination_of(ALIAS))
+    assert not is_due(ALIAS)
 
 
 @pytest.mark.parametrize("state", [State.STORED, State.REJECTED])
@@ -44,14 +52,14 @@ def test_row_with_an_outcome_is_not_claimed(accept: Accept, clock: Clock, state:
     row = accept()
     taken = claimed(row)
     if state == State.STORED:
-        outcomes.stored(taken, remote_id=row.name)
+        outcomes.stored(outcomes.Stored(taken, row.name))
     else:
         outcomes.rejected(taken, ImageRejectedError("no"))
     for days in (0, 1, 365):
         clock.advance(days=days)
         fix_wrong_times()
         assert claim(row.pk) is None
-        assert not candidates(destination_of(ALIAS))
+        assert not is_due(ALIAS)
     row.refresh_from_db()
     assert (row.state, row.lease, row.next_attempt_at) == (state, "", None)
 
@@ -68,7 +76,7 @@ def test_row_with_an_expired_lease_is_taken_over_and_its_first_worker_cannot_wri
     for write in (
         lambda: first.write(remote_id="x"),
         lambda: first.renew(),
-        lambda: outcomes.stored(first, remote_id="x"),
+        lambda: outcomes.stored(outcomes.Stored(first, "x")),
         lambda: outcomes.rejected(first, ImageRejectedError("no")),
         lambda: outcomes.retry_later(first, CloudflareUnavailableError("no")),
         lambda: outcomes.retry_when_resumed(first, CloudflareUnavailableError("no")),
@@ -77,7 +85,7 @@ def test_row_with_an_expired_lease_is_taken_over_and_its_first_worker_cannot_wri
             write()
     outcomes.deleted(first)
     row.refresh_from_db()
-    assert (row.state, row.remote_id, row.lease) == (State.PENDING, row.name, second.upload.lease)
+    assert (row.state, row.remote_id, row.lease) == (State.PENDING, row.name, second.row.lease)
     assert Chunk.objects.filter(upload=row).exists()
 
 
@@ -245,6 +253,22 @@ def test_failed_deletion_is_tried_until_it_is_done(
     assert not Upload.objects.exists()
 
 
+def test_rate_limits_make_no_later_pause_longer(accept: Accept, clock: Clock, cloudflare: Any) -> None:
+    """While one of ten requests is limited, an image may be limited many times, and is not at fault."""
+    row = accept()
+    cloudflare.faults.plan("429", times=20)
+    for _ in range(20):
+        work()
+        clock.advance(minutes=2)
+    row.refresh_from_db()
+    assert (row.state, row.attempts) == (State.PENDING, 1)
+    cloudflare.faults.plan("500")
+    work()
+    row.refresh_from_db()
+    assert row.next_attempt_at - clock.now() <= timing.pause(2) * 2
+    assert row.attempts == 2, "and the next attempt is not taken for the first"
+
+
 def test_row_with_an_unforeseen_error_is_tried_later_and_does_not_block_others(
     accept: Accept, cloudflare: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -341,7 +365,7 @@ def test_retry_of_a_row_in_work_leaves_it_to_its_worker(accept: Accept, cloudfla
     retry(Upload.objects.all())
     delete(row.name, ALIAS)
     assert claim(row.pk) is None
-    assert not candidates(destination_of(ALIAS))
+    assert not is_due(ALIAS)
     taken.renew()
 
 
@@ -371,54 +395,113 @@ def test_lease_is_renewed_after_a_leap_of_the_clock(accept: Accept, clock: Clock
         assert taken.rows.get().next_attempt_at <= clock.now() + timing.LEASE
 
 
+def backlog() -> Backlog:
+    return Backlog(destination_of(ALIAS).rows)
+
+
 def test_candidates_are_read_once_for_many_claims(accept: Accept) -> None:
-    destination, rows = destination_of(ALIAS), {accept().pk for _ in range(5)}
+    found, rows = backlog(), {accept().pk for _ in range(5)}
     with CaptureQueriesContext(connection) as captured:
-        found = {leases.next_candidate(destination) for _ in rows}
-    assert found == rows
-    assert len(captured) == 1
+        taken = {claimed.row.pk for _ in rows for claimed in found.take(1)}
+    assert taken == rows
+    reads = [query["sql"] for query in captured if "ORDER BY" in query["sql"]]
+    assert len(reads) == 1
 
 
 def test_candidates_that_are_gone_are_read_anew(accept: Accept) -> None:
-    destination, first = destination_of(ALIAS), accept()
-    assert leases.next_candidate(destination) == first.pk
+    found, first = backlog(), accept()
+    assert found.has_candidates()
     Upload.objects.filter(pk=first.pk).delete()
     second = accept()
-    assert leases.next_candidate(destination) == second.pk
+    assert [claimed.row for claimed in found.take(1)] == [second]
 
 
 def test_candidates_of_a_moment_ago_are_read_anew(accept: Accept, clock: Clock) -> None:
-    destination = destination_of(ALIAS)
+    found = backlog()
     for _ in range(3):
         accept()
-    assert leases.next_candidate(destination)
+    assert found.has_candidates()
     Upload.objects.all().delete()
     clock.advance(seconds=2)
-    assert leases.next_candidate(destination) is None
+    assert not found.has_candidates()
 
 
-def test_threads_share_the_candidates(accept: Accept, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one thread reads a single candidate, another takes it."""
-    destination, row = destination_of(ALIAS), accept()
-    stock = leases._candidates()
-
-    class Greedy(dict[str, Any]):
-        def __setitem__(self, key: str, value: Any) -> None:
-            super().__setitem__(key, value)
-            value[1].clear()  # as another thread would
-
-    monkeypatch.setattr(leases, "_candidates", lambda: Greedy(stock))
-    assert leases.next_candidate(destination) == row.pk
-
-
-def test_image_costs_few_queries(accept: Accept) -> None:
-    """Claim, read, bytes, and a transaction of three that deletes them; the rest is known for a moment."""
-    for _ in range(6):
+def test_thread_leaves_most_of_a_small_backlog_to_others(accept: Accept) -> None:
+    found = backlog()
+    for _ in range(16):
         accept()
-    worker.process_one()
+    assert [len(found.take(10)) for _ in range(8)] == [2] * 8
+
+
+def test_rows_claimed_together_are_given_back_without_an_attempt(accept: Accept) -> None:
+    rows = [accept() for _ in range(3)]
+    claims = leases.claim(Upload, [row.pk for row in rows])
+    assert len(claims) == 3
+    assert leases.claim(Upload, [row.pk for row in rows]) == []
+    leases.release_untried(claims[1:])
+    untried = Upload.objects.filter(lease="", attempts=0)
+    assert {row.pk for row in untried} == {claimed.row.pk for claimed in claims[1:]}
+
+
+def test_failure_gives_the_other_rows_back(accept: Accept, cloudflare: Any) -> None:
+    """They are tried at once, by whichever worker comes first."""
+    for _ in range(24):
+        accept()
+    batch = worker.Batch()
+    batch.rows = 3
+    cloudflare.faults.plan("500")
+    assert worker.process_some(batch).rows == 1
+    assert batch.rows == 1
+    assert Upload.objects.filter(lease="").count() == 24
+    assert Upload.objects.filter(attempts=0).count() == 23
+
+
+def test_quick_rows_are_taken_together_and_share_a_transaction(accept: Accept, cloudflare: Any) -> None:
+    for _ in range(32):
+        accept()
+    batch = worker.Batch()
+    batch.rows = 4
+    with CaptureQueriesContext(connection) as captured:
+        assert worker.process_some(batch).rows == 4
+    stored = [query["sql"] for query in captured if "\"state\" = 'stored'" in query["sql"]]
+    assert len(stored) == 1
+    assert Upload.objects.filter(state=State.STORED).count() == len(cloudflare.images) == 4
+    assert Chunk.objects.count() == 28
+
+
+def test_image_deleted_while_others_are_stored_with_it_is_deleted_there(
+    accept: Accept, cloudflare: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [accept() for _ in range(24)]
+    together = outcomes._stored_together
+
+    def meanwhile(images: Any) -> set[int]:
+        delete(Upload.objects.get(pk=next(iter(images))).name, ALIAS)
+        return together(images)
+
+    monkeypatch.setattr(outcomes, "_stored_together", meanwhile)
+    batch = worker.Batch()
+    batch.rows = 3
+    assert worker.process_some(batch).rows == 3
+    monkeypatch.undo()
+    assert Upload.objects.filter(state=State.STORED).count() == 2
+    for _ in range(3):
+        work()
+        clock.advance(minutes=6)
+    assert len(cloudflare.images) == len(rows) - 1
+    assert not Upload.objects.exclude(state=State.STORED).exists()
+
+
+def test_image_costs_few_queries(accept: Accept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claim, read, bytes, and a transaction of three that deletes them; the rest is known for a moment."""
+    monkeypatch.setattr(worker, "_EMPTY_SECONDS", 60)
+    for _ in range(12):
+        accept()
+    batch = worker.Batch(max_rows=1)
+    for _ in range(6):  # by now, it has looked into all other backlogs
+        worker.process_some(batch)
     with CaptureQueriesContext(connection) as captured:
         for _ in range(5):
-            assert worker.process_one()
+            assert worker.process_some(batch).rows
     sql = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
-    lookups_of_local_files = [line for line in sql if "\"account\" = ''" in line]
-    assert len(sql) - len(lookups_of_local_files) < 5 * 7
+    assert len(sql) < 5 * 7

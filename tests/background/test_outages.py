@@ -36,19 +36,19 @@ def admission() -> circuit_breaker.Admission:
 
 
 def test_outage_of_ten_minutes_leaves_two_lines(
-    accept: Accept, cloudflare: Any, clock: Clock, caplog: pytest.LogCaptureFixture
+    accept: Accept, cloudflare: Any, sleeping_clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(60):
         accept()
     cloudflare.faults.rates = {"500": 1.0}
     for _ in range(120):
         process()
-        clock.advance(seconds=5)
+        sleeping_clock.advance(seconds=5)
     (paused,) = warnings(caplog)
     assert paused.startswith(f"Uploads to {ALIAS} are paused until ")
     assert paused.endswith(" 60 images are pending.")
     cloudflare.faults.rates = {}
-    clock.advance(seconds=121)
+    sleeping_clock.advance(seconds=121)
     work()
     _, resumed = warnings(caplog)
     assert resumed == (

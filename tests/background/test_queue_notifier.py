@@ -26,9 +26,8 @@ from cf_images.background import (
     worker,
 )
 from cf_images.background.circuit_breaker import Admission
-from cf_images.background.destinations import destinations
 from cf_images.models import QueueState, Upload
-from tests.background.conftest import ALIAS
+from tests.background.conftest import ALIAS, destination_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,7 +188,7 @@ def test_sweep_sends_one_message_and_processes_nothing(
 
 def test_sweep_sends_none_for_paused_accounts(accept: Accept, cloudflare: Any, queue: MemoryHuey) -> None:
     accept()
-    (destination,) = (found for found in destinations() if ALIAS in found.accounts)
+    destination = destination_of(ALIAS)
     circuit_breaker.rate_limited(Admission(account_key=destination.account_key), retry_after=90)
     empty(queue)
     for _ in range(3):

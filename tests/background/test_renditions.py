@@ -59,6 +59,15 @@ def test_claim_is_given_up_where_the_clock_was_set_back(accept: Accept, clock: C
     assert not claim_rendition(row, KEY)
 
 
+def test_claim_is_not_taken_away_by_a_clock_that_is_a_little_behind(accept: Accept, clock: Clock) -> None:
+    row = accept()
+    assert claim_rendition(row, KEY)
+    clock.advance(seconds=-0.1)
+    assert not claim_rendition(row, KEY)
+    clock.advance(seconds=-20)
+    assert not claim_rendition(row, KEY)
+
+
 def test_what_another_process_renders_is_waited_for(accept: Accept, monkeypatch: pytest.MonkeyPatch) -> None:
     row = accept()
     claim_rendition(row, KEY)

@@ -138,6 +138,23 @@ def test_what_deletes_without_asking_first_can_save(images: Storage, cloudflare:
 # A worker is deleting the image
 
 
+@pytest.mark.django_db
+def test_deletion_of_a_refused_image_leaves_the_other_one_that_has_its_id(
+    images: Storage, cloudflare: Any, clock: Clock
+) -> None:
+    """The account is shared: another site has an image of this name."""
+    images.client.upload(ContentFile(OLD, NAME), image_id=NAME)  # type: ignore[attr-defined]
+    save(images)
+    work()
+    assert Upload.objects.get().state == State.REJECTED
+    images.delete(NAME)
+    for _ in range(3):
+        work()
+        clock.advance(minutes=6)
+    assert not Upload.objects.exists()
+    assert at_cloudflare(cloudflare) == {NAME: OLD}
+
+
 @pytest.fixture
 def while_deleting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Delete], None]:
     """Return a function that replaces the next DELETE; what is passed gets the method of the client."""

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(400)
 ROWS, WORKERS = 200, 4
 
 
-@pytest.mark.parametrize("database", databases.EACH)
+@pytest.mark.parametrize("database", databases.ONE_OF_EACH)
 def test_each_row_is_claimed_once(tmp_path: Path, database: databases.Database) -> None:
     huey = {"huey_class": "huey.MemoryHuey"}
     with database(tmp_path) as chosen, Site(tmp_path, database=chosen, huey=huey) as site:

@@ -9,9 +9,14 @@ import json
 import os
 import sys
 import threading
+import time
+from typing import TYPE_CHECKING
 
 import django
 from django.core.management import execute_from_command_line
+
+if TYPE_CHECKING:
+    from cf_images.emulator.app import LoggedRequest
 
 
 def main() -> None:
@@ -31,6 +36,11 @@ def main() -> None:
         from tests.chaos import web
 
         web.serve(*arguments)
+    elif command == "library":
+        django.setup()
+        from tests.chaos import library
+
+        library.library(*arguments)
     elif command in ("visitors", "sweep", "claim", "own_tasks", "pause"):
         django.setup()
         from tests.chaos import visitors
@@ -51,18 +61,29 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _emulator(rate: str = "", window: str = "1") -> None:
+def _emulator(limits: str, arrivals: str) -> None:
     """Write how to reach the emulator, as options of a storage, and serve until the parent ends.
 
-    ``rate`` is how many requests it allows in a ``window`` of seconds.
+    ``limits`` are those of the account, as JSON; the file ``arrivals`` gets the moment of each request to the
+    batch host, in seconds.
     """
     from cf_images.emulator import Emulator
+    from cf_images.emulator.app import BATCH_PREFIX
     from cf_images.emulator.limits import Limits
 
     options = ("account_id", "api_token", "account_hash", "api_url", "delivery_url")
-    limits = Limits(api_rate=int(rate), api_window=float(window)) if rate else Limits()
-    with Emulator(limits=limits) as emulator:
-        sys.stdout.write(json.dumps({name: getattr(emulator, name) for name in options}) + "\n")
+    with (
+        open(arrivals, "w", buffering=1) as moments,
+        Emulator(limits=Limits(**json.loads(limits))) as emulator,
+    ):
+
+        def note(logged: LoggedRequest, seconds: float) -> None:
+            if logged.path.startswith(BATCH_PREFIX):
+                moments.write(f"{time.monotonic() - seconds:.6f}\n")
+
+        emulator.app.on_request = note
+        found = {name: getattr(emulator, name) for name in options} | {"batch_url": emulator.url}
+        sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
         threading.Event().wait()
 

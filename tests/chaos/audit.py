@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.files.storage import storages
 
+from cf_images.background.rows import transfers
 from cf_images.exceptions import ImageNotFoundError
 from cf_images.images.metadata import token_of
-from cf_images.models import Chunk, State, Upload
+from cf_images.models import Chunk, State, Transfer, Upload
+from tests.chaos.models import Document, Photo
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def _report(ledger: str) -> dict[str, Any]:
     }
 
 
-def _sha256(row: Upload | None) -> str | None:
+def _sha256(row: Upload | Transfer | None) -> str | None:
     if row is None or row.state != State.STORED:
         return None
     digest = hashlib.sha256()
@@ -66,4 +69,35 @@ def _sha256(row: Upload | None) -> str | None:
     return digest.hexdigest()
 
 
-_QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {"pending": _pending, "report": _report}
+def _moving() -> dict[str, int]:
+    """Count the transfers that a process has leased."""
+    return {"leased": transfers().exclude(lease="").count()}
+
+
+def _moved() -> dict[str, Any]:
+    """Compare the files of the library with the images and the ledger that exist now."""
+    rows = {row.source_name: row for row in transfers()}
+    images = list(storages["direct"].client.list_images())  # type: ignore[attr-defined]
+    tokens = Counter(token_of(image.metadata) for image in images)
+    names = [name for model in (Photo, Document) for name in model.objects.values_list("image", flat=True)]
+    stored = {name: _sha256(rows.get(name)) for name in names}
+    return {
+        "lost": sum(digest is None for digest in stored.values()),
+        "different": sum(digest not in (None, _digest(name)) for name, digest in stored.items()),
+        "doubled": sum(count - 1 for count in tokens.values()),
+        "unknown": len(tokens.keys() - {row.token for row in rows.values()}),
+        "pending": sum(row.state != State.STORED for row in rows.values()),
+        "attempts": sum(row.attempts for row in rows.values()),
+    }
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(Path(settings.MEDIA_ROOT, name).read_bytes()).hexdigest()
+
+
+_QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "pending": _pending,
+    "report": _report,
+    "moving": _moving,
+    "moved": _moved,
+}

@@ -15,14 +15,17 @@ from typing import IO, Any, Self
 ROOT = Path(__file__).resolve().parent.parent.parent
 POLL = 0.05  # seconds
 _SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.chaos.settings"}
+# Not measured by coverage.py: dozens of processes would start and work half as fast.
+_COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
 class Site:
     """Processes that share a database, a queue and an emulator; ``haste`` divides all durations.
 
     ``api_rate`` is the setting; ``edge_rate`` the requests that the emulator allows, and in how many seconds;
-    by default any.
-    Each writes a log in ``folder``.
+    ``batch_rate`` those that it allows a batch token in a second; by default any. It writes when each request
+    to the batch host came to the file ``arrivals``.
+    Each process writes a log in ``folder``; local files are in ``media`` in it.
     """
 
     def __init__(
@@ -34,8 +37,10 @@ class Site:
         haste: float = 1,
         api_rate: Any = None,
         edge_rate: tuple[int, float] | None = None,
+        batch_rate: int | None = None,
     ) -> None:
-        self.folder, self.api_rate, self.edge_rate = folder, api_rate, edge_rate
+        self.folder, self.media, self.arrivals = folder, folder / "media", folder / "arrivals"
+        self.api_rate, self.edge_rate, self.batch_rate = api_rate, edge_rate, batch_rate
         self.database, self.huey, self.haste = database, huey, haste
         self.options: dict[str, Any] = {}
         self._started: list[subprocess.Popen[str]] = []
@@ -44,7 +49,7 @@ class Site:
     def __enter__(self) -> Self:
         try:
             self._start_emulator()
-            self.run("migrate", "--verbosity", "0")
+            self.run("migrate", "--run-syncdb", "--verbosity", "0")
         except BaseException:
             self.close()
             raise
@@ -67,11 +72,12 @@ class Site:
     ) -> subprocess.Popen[str]:
         """Start ``python -m module command``, which ends with this process and writes its errors to a log."""
         log = self.folder / f"{command[0]}-{len(self._started)}.log"
+        inherited = {name: value for name, value in os.environ.items() if name not in _COVERAGE}
         with log.open("w") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *command],
                 cwd=ROOT,
-                env={**os.environ, "CF_IMAGES_SITE": self._settings(), **_SETTINGS},
+                env={**inherited, "CF_IMAGES_SITE": self._settings(), **_SETTINGS},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=errors,
@@ -134,12 +140,15 @@ class Site:
                 "haste": self.haste,
                 "options": self.options,
                 "api_rate": self.api_rate,
+                "media": str(self.media),
             }
         )
 
     def _start_emulator(self) -> None:
-        rate = map(str, self.edge_rate or ())
-        emulator = self.start("emulator", *rate, output=subprocess.PIPE)
+        limits: dict[str, Any] = {"batch_rate": self.batch_rate}
+        if self.edge_rate:
+            limits["api_rate"], limits["api_window"] = self.edge_rate
+        emulator = self.start("emulator", json.dumps(limits), str(self.arrivals), output=subprocess.PIPE)
         output = emulator.stdout.readline() if emulator.stdout else ""
         if not output:
             raise RuntimeError(f"The emulator did not start; {self.last_lines()}")

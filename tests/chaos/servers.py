@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,19 @@ def refusal(*names: str) -> str:
         except Exception as error:  # noqa: BLE001  # each driver has its own, and may not be installed
             return f"{name} cannot be used: {str(error).strip().splitlines()[0]}"
     return ""
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each server that can be used."""
+    found = {}
+    for name, read in _VERSION.items():
+        if not refusal(name):
+            server = _CONNECT[name]()
+            try:
+                found[name] = str(read(server))
+            finally:
+                server.close()
+    return found
 
 
 def sqlite(folder: Path) -> dict[str, Any]:
@@ -106,3 +119,8 @@ def _redis() -> Any:
 
 
 _CONNECT = {"PostgreSQL": _postgresql, "MariaDB": _mariadb, "Redis": _redis}
+_VERSION: dict[str, Callable[[Any], object]] = {
+    "PostgreSQL": lambda server: server.info.parameter_status("server_version").split()[0],
+    "MariaDB": lambda server: server.get_server_info().removeprefix("5.5.5-").split("-")[0],
+    "Redis": lambda server: server.info("server")["redis_version"],
+}

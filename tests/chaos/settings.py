@@ -23,6 +23,7 @@ HUEY = SITE["huey"]
 HASTE = SITE["haste"]
 INSTALLED_APPS = ["huey.contrib.djhuey", "cf_images", "tests.chaos.apps.ChaosConfig"]
 ENV_NAME = "chaos"
+MEDIA_ROOT = SITE.get("media", "")
 _OPTIONS = {"timeout": 60 / HASTE, **SITE["options"]}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -36,6 +37,10 @@ STORAGES = {
         "OPTIONS": {"background": True, "unique_names": False, **_OPTIONS},
     },
     "direct": {"BACKEND": "cf_images.storage.CloudflareImagesStorage", "OPTIONS": _OPTIONS},
+    "private": {
+        "BACKEND": "cf_images.storage.CloudflareImagesStorage",
+        "OPTIONS": {"require_signed_urls": True, "signing_keys": ["only-for-tests"], **_OPTIONS},
+    },
 }
 SILENCED_SYSTEM_CHECKS = ["cf_images.E011"]  # the API is an emulator
 CF_IMAGES = {

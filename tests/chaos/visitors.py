@@ -88,8 +88,9 @@ def claim(signal: str) -> None:
     while not os.path.exists(signal):
         time.sleep(0.001)
     claimed = []
-    while rows := [pk for found in destinations.destinations() for pk in leases.candidates(found)]:
-        claimed += [pk for pk in rows if leases.claim(pk)]
+    backlogs = [backlog for found in destinations.destinations() for backlog in leases.backlogs(found)]
+    while any(backlog.has_candidates() for backlog in backlogs):  # none is taken while others lock them
+        claimed += [taken.row.pk for backlog in backlogs for taken in backlog.take(3)]
     _print(claimed=claimed)
 
 

@@ -758,5 +758,5 @@ def test_every_check_of_the_source_is_tested_here() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in modules if path.name != "background.py")
     ids = set(re.findall(r'"(cf_images\.[A-Z]\d+)"', source))
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    assert len(ids) == 27
+    assert len(ids) == 34
     assert {check_id for check_id in ids if check_id not in tests} == set()

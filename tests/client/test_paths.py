@@ -42,7 +42,7 @@ def test_an_id_that_no_image_has_is_not_found_without_asking(
 ) -> None:
     with respx.mock(assert_all_called=False) as network, pytest.raises(ImageNotFoundError) as caught:
         getattr(client, method)(image_id)
-    assert len(str(caught.value)) < 200
+    assert len(caught.value.summary) < 200
     assert not network.calls
 
 

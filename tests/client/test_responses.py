@@ -173,7 +173,7 @@ def test_the_message_shows_what_came(cloudflare: respx.MockRouter, body: str, sh
 
 def test_an_error_shows_the_evidence(cloudflare: respx.MockRouter) -> None:
     error = error_from(cloudflare, 404, json=envelope({"code": 5404, "message": "Image not found"}))
-    assert str(error) == "Image not found (code 5404, HTTP 404, GET /images/v1/one)"
+    assert error.summary == "Image not found (code 5404, HTTP 404, GET /images/v1/one)"
 
 
 def test_a_redirect_is_an_error_and_not_followed(cloudflare: respx.MockRouter) -> None:

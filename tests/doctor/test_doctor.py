@@ -175,6 +175,27 @@ class TestHealthy:
         assert ("private-probe" if private else "probe") in done.findings("ok")
         assert left(emulator) == 0
 
+    def test_an_upload_of_a_browser_is_tried_where_they_are_on(
+        self, run: Any, own: Any, settings: Any
+    ) -> None:
+        emulator = own()
+        assert "browser-probe" not in run("--probe", "--json").findings("ok")
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "DIRECT_UPLOADS": True}
+        done = run("--probe", "--json")
+        assert "www.example.com" in done.findings("ok")["browser-probe"]["message"]
+        assert any(request.method == "OPTIONS" for request in emulator.requests)
+        assert left(emulator) == 0
+
+    def test_an_upload_url_that_is_closed_to_pages_is_a_warning(
+        self, run: Any, own: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        emulator = own()
+        settings.CF_IMAGES = {**settings.CF_IMAGES, "DIRECT_UPLOADS": True}
+        monkeypatch.setattr("cf_images.emulator.app.CORS", {})
+        found = run("--probe", "--json").findings("warning")["browser-probe"]
+        assert "does not let pages" in found["message"]
+        assert left(emulator) == 0
+
     def test_nothing_is_uploaded_without_probe(self, run: Any, own: Any) -> None:
         emulator = own()
         assert run().status == 0
@@ -484,7 +505,7 @@ BROKEN = [
     (throttled, "cloudflare", "asks to wait", "Wait some minutes"),
     (paused, "paused", "cloudflare_images, renditions are paused until", "nothing is lost"),
     (paused, "paused", "The token was revoked", "nothing is lost"),
-    (pending(timedelta(hours=2)), "pending", "2\xa0hours", "Is a worker running"),
+    (pending(timedelta(hours=2)), "pending", "2 hours", "Is a worker running"),
     (unknown_storage, "unknown-storage", "'gone'", "delete"),
     (other_account, "other-account", "another account", "account ID"),
     (no_queue, "cf_images.E101", "cannot be imported", "dotted path"),
@@ -503,7 +524,7 @@ DOUBTFUL = [
     (variant_changed, "variants", "other options for the variants avatar", "--apply"),
     (older_key_gone, "keys", "1 signing key that the account does not have", "Take them out"),
     (clock_behind, "clock", "s behind", "NTP"),
-    (pending(timedelta(minutes=11)), "pending", "11\xa0minutes", "Is a worker running"),
+    (pending(timedelta(minutes=11)), "pending", "11 minutes", "Is a worker running"),
     (rejected, "rejected", "1 image is rejected", "The admin shows why"),
     (no_view, "cf_images.W103", "not mounted", "urlpatterns"),
 ]

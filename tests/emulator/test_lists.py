@@ -87,6 +87,27 @@ def test_the_creator_filters(account: Account, path: str) -> None:
     assert names(account, f"{path}?creator=") == ["d", "c"]
 
 
+def every_page(account: Account, per_page: int) -> list[str]:
+    found: list[str] = []
+    token = ""
+    while token is not None:
+        query = {"per_page": str(per_page), "continuation_token": token}
+        result = account("GET", "v2", params=query).json()["result"]
+        found += [image["id"] for image in result["images"]]
+        token = result["continuation_token"]
+    return found
+
+
+def test_a_list_that_is_too_long_skips_and_repeats_images_if_a_fault_asks_for_it(account: Account) -> None:
+    expected = fill(account, 5)
+    account.emulator.faults.set(unstable_lists=5)
+    assert every_page(account, 2) == expected
+    account.emulator.faults.set(unstable_lists=4)
+    found = every_page(account, 2)
+    assert len(found) == 5
+    assert set(found) < set(expected)
+
+
 METADATA: dict[str, dict[str, Any]] = {
     "text": {"status": "active", "size": "2", "flag": "true"},
     "numbers": {"size": 2, "score": 1.5, "deep": {"a": {"b": {"c": {"d": 1}}}}},

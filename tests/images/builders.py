@@ -129,7 +129,7 @@ def refusal(call: Callable[[], object]) -> str:
     """The message of the ImageRejectedError that this call raises."""
     with pytest.raises(ImageRejectedError) as caught:
         call()
-    return str(caught.value)
+    return caught.value.message
 
 
 def oriented(orientation: int) -> bytes:

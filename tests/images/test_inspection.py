@@ -65,7 +65,7 @@ from tests.images.builders import (
 def test_refusal_says_what_the_file_looks_like(data: bytes, likeness: str) -> None:
     message = refusal(lambda: seen(data))
     assert message.startswith(f"The file {likeness}")
-    assert message.endswith("; JPEG, PNG, GIF, WebP, SVG and HEIC are supported.")
+    assert message.endswith(". JPEG, PNG, GIF, WebP, SVG and HEIC are supported.")
 
 
 def test_text_file_named_png_is_refused() -> None:

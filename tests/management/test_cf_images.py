@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import checks
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 
 from cf_images.management.commands.cf_images import SUBCOMMANDS, Command
 
@@ -59,6 +61,19 @@ def test_settings_after_the_subcommand_are_used() -> None:
     assert "tests.nowhere" in done.stderr
 
 
+def test_an_error_of_a_check_is_no_partial_success() -> None:
+    def fails(**_: Any) -> list[checks.CheckMessage]:
+        return [checks.Error("wrong")]
+
+    checks.register(fails)
+    try:
+        with pytest.raises(SystemCheckError) as caught:
+            call_command("cf_images", "prune", skip_checks=False)
+    finally:
+        checks.registry.registry.registered_checks.remove(fails)
+    assert caught.value.returncode == 2
+
+
 def test_help_has_a_line_for_each_subcommand() -> None:
     lines = manage("--help", "--settings=tests.settings").stdout.splitlines()
     for name, subcommand in SUBCOMMANDS.items():
@@ -95,7 +110,7 @@ def test_name_that_resembles_nothing_gets_no_suggestion() -> None:
 def test_missing_subcommand_is_refused_with_their_names() -> None:
     done = manage("--settings=tests.settings")
     assert done.returncode == 2
-    assert "Name a subcommand (defaults, doctor, keys," in done.stderr
+    assert "Name a subcommand (defaults, doctor, " in done.stderr
 
 
 def test_subcommands_have_one_style() -> None:

@@ -18,6 +18,7 @@ from cf_images import image_fields
 from cf_images.background import process
 from cf_images.storage import select_storage
 from tests.pictures import picture
+from tests.storage.mirrors import use_mirror
 
 NAME = "defaults/anon.png"
 PNG = picture("PNG")
@@ -208,3 +209,17 @@ def test_a_project_without_defaults_is_told(declare: Any) -> None:
 def test_fields_of_other_storages_are_left_alone(declare: Any) -> None:
     declare(NAME, storage=storages["renditions_elsewhere"])
     assert "No field" in Ran().out
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("primary", ["local", "cloudflare_images"])
+def test_default_of_a_mirror_goes_to_both_sides(
+    primary: str, cf_images_emulator: Any, settings: Any, tmp_path: Path, declare: Callable[..., None]
+) -> None:
+    secondary = ({"local", "cloudflare_images"} - {primary}).pop()
+    folder = tmp_path / "photos"
+    mirror = use_mirror(settings, cf_images_emulator, folder, primary=primary, secondary=secondary)
+    declare(NAME, storage=mirror)
+    assert Ran().status == 0
+    assert (folder / NAME).read_bytes() == cf_images_emulator.images[NAME].body == PNG
+    assert "there already" in Ran().out

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from cf_images import background as uploads
 from cf_images.background import upload_from_file, wording
-from cf_images.background.worker import process_one
+from cf_images.background.worker import Batch, Tried, process_some
 from cf_images.management.subcommands import process
 from cf_images.models import State, Upload
 from tests.background import conftest as background
@@ -148,7 +148,14 @@ def test_loop_waits_for_more_finishes_when_interrupted_and_says_what_was_done(
     accept()
     idle = threading.Event()
     monkeypatch.setattr(process, "_IDLE", 0.01)
-    monkeypatch.setattr(process, "process_one", lambda: process_one() or bool(idle.set()))
+
+    def attempt(batch: Batch) -> Tried:
+        tried = process_some(batch)
+        if not tried.rows:
+            idle.set()
+        return tried
+
+    monkeypatch.setattr(process, "process_some", attempt)
 
     def interrupted(_: Any) -> None:
         assert idle.wait(60)
@@ -184,10 +191,10 @@ class ConnectionGoneError(Exception):
 
 @pytest.mark.parametrize("kind", [DatabaseError, ConnectionGoneError])
 def test_database_that_is_away_ends_a_run(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    def away() -> bool:
+    def away(_: Batch) -> Tried:
         raise kind
 
-    monkeypatch.setattr(process, "process_one", away)
+    monkeypatch.setattr(process, "process_some", away)
     with pytest.raises(kind):
         run()
 
@@ -197,20 +204,32 @@ def test_database_that_is_away_ends_no_service_and_leaves_two_lines(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = iter([kind() for _ in range(20)])
-    back = threading.Event()
+    noted, lock = list[Exception](), threading.Lock()
+    over, back = threading.Event(), threading.Event()
+    began = process._Trouble.began
 
-    def away() -> bool:
+    def note(trouble: process._Trouble, error: Exception) -> None:
+        began(trouble, error)
+        with lock:
+            noted.append(error)
+            if len(noted) == 20:
+                over.set()
+
+    def away(_: Batch) -> Tried:
         if error := next(failures, None):
             raise error
+        assert over.wait(60)  # the other worker may be about to note its last failure
         back.set()
-        return False
+        return Tried()
+
+    monkeypatch.setattr(process._Trouble, "began", note)
 
     def interrupted(_: Any) -> None:
         assert back.wait(60)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(process, "_IDLE", 0.01)
-    monkeypatch.setattr(process, "process_one", away)
+    monkeypatch.setattr(process, "process_some", away)
     monkeypatch.setattr(process, "wait", interrupted)
     assert run("--loop", "--workers=2").status == 0
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
@@ -230,15 +249,15 @@ FAILURES = [InterfaceError, OperationalError, DatabaseError, RawDriverError]
 def test_failure_of_the_database_ends_a_run_with_an_error(
     cloudflare: Any, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
-    def away() -> bool:
+    def away(_: Batch) -> Tried:
         raise failure("connection already closed")
 
-    monkeypatch.setattr(process, "process_one", away)
+    monkeypatch.setattr(process, "process_some", away)
     with pytest.raises(failure):
         call_command("cf_images", "process")
 
 
-@pytest.mark.parametrize("place", ["process_one", "close_old_connections", "sweep"])
+@pytest.mark.parametrize("place", ["process_some", "close_old_connections", "sweep"])
 @pytest.mark.parametrize("failure", FAILURES)
 def test_all_workers_of_a_service_go_on_after_a_failure(
     cloudflare: Any,
@@ -252,7 +271,7 @@ def test_all_workers_of_a_service_go_on_after_a_failure(
     failed, attempts = set[int](), Counter[int]()
     lock, done = threading.Lock(), threading.Event()
 
-    def fail_once() -> bool:
+    def fail_once(*_: Any) -> bool:
         thread = threading.get_ident()
         with lock:
             is_first = thread not in failed
@@ -261,14 +280,14 @@ def test_all_workers_of_a_service_go_on_after_a_failure(
             raise failure("connection already closed")
         return False
 
-    def attempt() -> bool:
-        if place == "process_one":
+    def attempt(_: Batch) -> Tried:
+        if place == "process_some":
             fail_once()
         with lock:
             attempts[threading.get_ident()] += 1
             if len(attempts) == workers and min(attempts.values()) >= rounds:
                 done.set()
-        return False
+        return Tried()
 
     def interrupted(_: Any) -> None:
         reached = done.wait(30)
@@ -278,8 +297,8 @@ def test_all_workers_of_a_service_go_on_after_a_failure(
 
     monkeypatch.setattr(process, "_IDLE", 0.01)
     monkeypatch.setattr(process, "_SWEEP_SECONDS", 0)
-    monkeypatch.setattr(process, "process_one", attempt)
-    if place != "process_one":
+    monkeypatch.setattr(process, "process_some", attempt)
+    if place != "process_some":
         monkeypatch.setattr(process, place, fail_once)
     monkeypatch.setattr(process, "wait", interrupted)
     call_command("cf_images", "process", "--loop", "--workers", str(workers))

@@ -80,9 +80,21 @@ def test_tables_of_tenants_are_an_error(project: Any, cf_images_emulator: Any, s
     processed = run("django", "cf_images", "process", "--skip-checks")
     assert not cf_images_emulator.images
     if not shared:
-        assert processed.returncode == 1
+        assert processed.returncode == 2
         assert processed.stderr.startswith(
             "CommandError: The database 'default' (schema 'public') has no table cf_images_upload"
         )
         assert "SHARED_APPS" in processed.stderr
         assert "Traceback" not in processed.stderr
+
+
+def test_images_in_rows_of_any_tenant_are_in_use(project: Any, cf_images_emulator: Any) -> None:
+    run = project(shared=["cf_images"], tenant=[])
+    assert run("tests.neighbors.tenants").returncode == 0
+    assert run("django", "cf_images", "process").returncode == 0
+    assert run("django", "cf_images", "prune", "--days", "0").stdout == "2 rows deleted.\n"
+    found = run("django", "cf_images", "orphans", "--no-text-scan")
+    assert "2 images listed, 2 in use" in found.stdout, found.stderr
+    cf_images_emulator.app.state.images.clear()
+    found = run("django", "cf_images", "orphans")
+    assert found.stdout.count("missing: ") == 2, found.stderr

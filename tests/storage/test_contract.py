@@ -24,6 +24,7 @@ from cf_images import background
 from tests.app.models import Profile
 from tests.conftest import point_at
 from tests.pictures import picture
+from tests.storage.mirrors import CLOUDFLARE, LOCAL, use_mirror
 
 pytestmark = pytest.mark.django_db
 
@@ -57,18 +58,25 @@ def storage(request: pytest.FixtureRequest, each_storage: Storage) -> Any:
     return UnderAsyncio(each_storage) if request.param == "under asyncio" else each_storage
 
 
-@pytest.fixture(params=["filesystem", "memory", *PHASES, *(f"private {phase}" for phase in PHASES)])
+MIRRORS = ["mirror of files", "mirror at Cloudflare"]
+
+
+@pytest.fixture(params=["filesystem", "memory", *MIRRORS, *PHASES, *(f"private {phase}" for phase in PHASES)])
 def each_storage(request: pytest.FixtureRequest, tmp_path: Any, settings: Any, monkeypatch: Any) -> Storage:
     """The storage under test: Django's, and this package's with direct and with background uploads.
 
     In the background an image is pending, stored, or pending while Cloudflare does not respond. All of these
-    for public and for private images.
+    for public and for private images. A mirror has local files and Cloudflare, or the other way around.
     """
     if request.param == "filesystem":
         return FileSystemStorage(location=tmp_path, base_url="/media/")
     if request.param == "memory":
         return InMemoryStorage(base_url="/media/")
     emulator = request.getfixturevalue("cf_images_emulator")
+    if request.param in MIRRORS:
+        primary, secondary = (LOCAL, CLOUDFLARE) if request.param == MIRRORS[0] else (CLOUDFLARE, LOCAL)
+        mirror: Storage = use_mirror(settings, emulator, tmp_path, primary=primary, secondary=secondary)
+        return mirror
     *private, phase = request.param.split()
     point_at(settings, emulator, require_signed_urls=bool(private))
     if phase == "direct":

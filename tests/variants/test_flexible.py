@@ -25,7 +25,7 @@ def refusal(**options: Any) -> str:
     """The one sentence about wrong options."""
     with pytest.raises(InvalidVariantError) as caught:
         FlexibleVariant.of(**options)
-    return str(caught.value)
+    return caught.value.message
 
 
 @pytest.mark.parametrize(

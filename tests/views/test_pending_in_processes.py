@@ -68,7 +68,7 @@ class Servers:
         return len((self.folder / "renderings").read_text().splitlines())
 
 
-@pytest.fixture(params=databases.EACH)
+@pytest.fixture(params=databases.ONE_OF_EACH)
 def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]:
     """Processes of a site with one pending image; renderings wait for a signal."""
     huey = {"huey_class": "huey.MemoryHuey"}
