@@ -1,13 +1,24 @@
 """Development commands; each sets up ``.venv`` first if necessary.
 
     python3 dev.py run [--once]      the example project (--once: on free ports, try it out and exit)
-    python3 dev.py test              all tests, with branch coverage
+    python3 dev.py run --once --screenshots FOLDER
+                                     the same, and take the screenshots of the README: needs Chromium
+    python3 dev.py test              all tests, one representative of each matrix
+    python3 dev.py test --coverage   the same with branch coverage, which takes longer
     python3 dev.py test ARGS         pytest with these arguments, e.g. tests/images/test_names.py -k stem
-    python3 dev.py test --all        all tests, Django's own in all modes, every tox environment: hours
+    python3 dev.py test --all        all tests with coverage, Django's own in all modes, all of tox: hours
     python3 dev.py django-tests [MODE …]
                                      Django's own tests of files with the storages of this package
-    python3 dev.py check             ruff, mypy, and whether a migration is missing
+    python3 dev.py check             ruff, mypy, codespell, and whether a migration is missing
+    python3 dev.py docs              the documentation as HTML; every warning is an error
+    python3 dev.py translations [LANGUAGE …]
+                                     update and compile the catalogs; LANGUAGE adds one
     python3 dev.py bench [ARGS]      the benchmarks
+    python3 dev.py lock [--upgrade]  write requirements/*.txt anew, after a change of pyproject.toml
+                                     (--upgrade: with the newest versions)
+    python3 dev.py audit             whether a locked version has a known vulnerability
+    python3 dev.py release --rehearse [--tag TAG]
+                                     build a release and try it out, but publish nothing
 
 Paths in the arguments are relative to the folder of this file. Needs Python 3.11 or newer and nothing else.
 """
@@ -39,26 +50,56 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "dev-stamp"  # says which extra of which pyproject.toml is installed
+STAMP = VENV / "dev-stamp"  # says which setup is installed, and from which files
 UNFINISHED = "unfinished"
-EXTRAS = ("emulator", "test", "bench", "dev")  # each contains the one before
-COMMANDS = {"run": "emulator", "test": "test", "django-tests": "test", "check": "dev", "bench": "bench"}
+REQUIREMENTS = ROOT / "requirements"  # NAME.txt pins a setup: see ``maintenance.lock``
+# What .venv may hold: extras and dependency groups of pyproject.toml. Each contains the one before.
+SETUPS = {
+    "run": (("emulator",), ("install", "example")),
+    "dev": (("emulator", "heic", "prometheus"), ("dev",)),
+}
+COMMANDS = {
+    "run": "run",
+    "test": "dev",
+    "django-tests": "dev",
+    "check": "dev",
+    "docs": "dev",
+    "translations": "dev",
+    "bench": "dev",
+    "lock": "dev",
+    "audit": "dev",
+    "release": "dev",
+}
+# Commands that another module carries out
+MODULES = {
+    "bench": "benchmarks",
+    "django-tests": "tests.django_suite",
+    "translations": "tests.translations",
+    "lock": "maintenance.lock",
+    "audit": "maintenance.audit",
+    "release": "maintenance.release",
+}
 
 # Variables that would bring in other code or settings, or send pip elsewhere.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "DJANGO_SETTINGS_MODULE", "PIP_USER", "PIP_TARGET")
 
-# Each worker has its own database and emulator; more than four only slow each other down.
-COVERAGE = ("-n", "auto", "--maxprocesses", "4", "--cov", "--cov-report", "term", "--cov-fail-under", "95")
+PIP = ("--quiet", "--disable-pip-version-check")
+# Each worker has its own database and emulator; more than three only slow each other down.
+TOGETHER = ("-n", "3")  # also on two cores: many tests wait for other processes
+COVERAGE = ("--cov", "--cov-report", "term", "--cov-fail-under", "95")
+ONE_OF_EACH = ("-m", "not every")  # one representative of each matrix
 ALL_TESTS = {
-    "pytest": ("-m", "pytest", *COVERAGE),
+    "pytest": ("-m", "pytest", *TOGETHER, *COVERAGE),
     "django-tests": ("-m", "tests.django_suite"),
     "tox": ("-m", "tox", "run"),
 }
 SKIPPED = 77  # the status of what could not run, for example without a network
+SPELLED = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "cf_images", "example_project", "dev.py")
 CHECKS = {
     "ruff check": ("-m", "ruff", "check", "."),
     "ruff format": ("-m", "ruff", "format", "--check", "."),
     "mypy": ("-m", "mypy"),
+    "codespell": ("-m", "codespell_lib", *SPELLED),
     "makemigrations": (
         *("-m", "django", "makemigrations", "cf_images", "--check", "--dry-run"),
         *("--settings", "tests.settings"),
@@ -95,20 +136,33 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - only an older interpreter ever sees this
         sys.exit(f"dev.py: needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}")
     command, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
-    if command not in COMMANDS or (command == "run" and arguments not in ([], ["--once"])):
+    if command not in COMMANDS or (command == "run" and not is_run(arguments)):
         print(__doc__)
         sys.exit(0 if sys.argv[-1] in ("-h", "--help") else 2)
     is_all = command == "test" and arguments == ["--all"]
-    set_up("dev" if is_all else COMMANDS[command])
+    set_up(COMMANDS[command])
     if command == "run":
-        sys.exit(run(once=bool(arguments)))
-    if command == "bench":
-        become("-m", "benchmarks", *arguments)
-    if command == "django-tests":
-        become("-m", "tests.django_suite", *arguments)
+        sys.exit(run(once=bool(arguments), screenshots="".join(arguments[2:])))
+    if command == "docs":
+        sys.exit(docs())
+    if command in MODULES:
+        become("-m", MODULES[command], *arguments)
     if command == "test" and not is_all:
-        become("-m", "pytest", *(arguments or COVERAGE))
+        become("-m", "pytest", *pytest_arguments(arguments))
     run_each(ALL_TESTS if is_all else CHECKS)
+
+
+def pytest_arguments(arguments: "list[str]") -> "tuple[str, ...]":
+    """Return what ``test`` gives to pytest: all tests, unless a person chooses."""
+    if arguments and arguments != ["--coverage"]:
+        return tuple(arguments)
+    return (*TOGETHER, *ONE_OF_EACH, *(COVERAGE if arguments else ()))
+
+
+def is_run(arguments: "list[str]") -> bool:
+    """Return whether ``run`` takes these arguments."""
+    is_with_screenshots = len(arguments) == 3 and arguments[:2] == ["--once", "--screenshots"]
+    return arguments in ([], ["--once"]) or is_with_screenshots
 
 
 def run_each(commands: "dict[str, tuple[str, ...]]") -> None:
@@ -124,8 +178,21 @@ def run_each(commands: "dict[str, tuple[str, ...]]") -> None:
     sys.exit("dev.py: failed: " + ", ".join(failed) if failed else 0)
 
 
-def run(*, once: bool) -> int:
-    """Run the example project until Ctrl-C, or try it out ``once``; return the exit status."""
+def docs() -> int:
+    """Build the documentation and print where it begins; return the exit status."""
+    source, target = ROOT / "docs", ROOT / "docs/_build"
+    strict = ("-W", "--keep-going", "-n", "-q")
+    status = call(PYTHON, "-m", "sphinx", *strict, "-d", target / "doctrees", source, target / "html")
+    if not status:
+        print(target / "html/index.html")
+    return status
+
+
+def run(*, once: bool, screenshots: str = "") -> int:
+    """Run the example project until Ctrl-C, or try it out ``once``; return the exit status.
+
+    ``screenshots`` is the folder for them; without one, none are taken.
+    """
     if fcntl is None:
         raise ExampleError("the example needs Linux, macOS or WSL")
     sys.stdout.reconfigure(line_buffering=True)  # for whatever reads the URL from a pipe or a file
@@ -137,16 +204,16 @@ def run(*, once: bool) -> int:
     print(PLACES[place])
     if once:
         with tempfile.TemporaryDirectory(prefix="cf-images-example-") as folder:
-            return serve(place, Path(folder), once=True)
+            return serve(place, Path(folder), once=True, screenshots=screenshots)
     folder = EXAMPLE / "var" / place
     with locked(folder):
         return serve(place, folder, once=False)
 
 
-def serve(place: str, folder: Path, *, once: bool) -> int:
+def serve(place: str, folder: Path, *, once: bool, screenshots: str = "") -> int:
     """Start all processes, then stay or try them out, and stop them in any case."""
     site = f"http://{HOST}:{free_port(0 if once else SITE_PORT)}"
-    emulator = f"http://{HOST}:{free_port(0 if once else EMULATOR_PORT)}" if place == EMULATOR else ""
+    emulator = f"http://{HOST}:{emulator_port(folder, once=once)}" if place == EMULATOR else ""
     processes = Processes(folder, example_environment(folder, emulator, site))
     try:
         start(processes, site, emulator)
@@ -155,6 +222,8 @@ def serve(place: str, folder: Path, *, once: bool) -> int:
         if not once:
             return stay(processes, site, emulator)
         status = processes.call("-m", "tests.smoke", site)
+        if screenshots and not status:
+            status = processes.call("-m", "tests.screenshots", site, screenshots)
         if status:
             print(processes.logs(), file=sys.stderr)
         return status
@@ -327,6 +396,14 @@ def free_port(wanted: int) -> int:
         return probe.getsockname()[1]
 
 
+def emulator_port(folder: Path, *, once: bool) -> int:
+    """Return a free port: if possible that of the last run, as pending uploads belong to an account there."""
+    kept = folder / "emulator-port"
+    port = free_port(0 if once else int(kept.read_text()) if kept.exists() else EMULATOR_PORT)
+    kept.write_text(str(port))
+    return port
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> "Iterator[None]":
     """Lock ``folder``, or raise ``ExampleError`` with the URL of the example that runs in it."""
@@ -351,18 +428,34 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def set_up(extra: str) -> None:
-    """Install the package into ``.venv``, editable, with this extra, unless it is up to date."""
-    larger = EXTRAS[EXTRAS.index(extra) :]
-    if PYTHON.exists() and stamp() in [f"{name} {fingerprint()}" for name in larger]:
+def set_up(name: str) -> None:
+    """Install a setup into ``.venv``, in the locked versions, unless it is up to date."""
+    larger = list(SETUPS)[list(SETUPS).index(name) :]
+    if PYTHON.exists() and stamp() in [f"{each} {fingerprint(each)}" for each in larger]:
         return
-    print(f"dev.py: setting up .venv with [{extra}]; the first time takes a minute or two", flush=True)
+    print(f"dev.py: setting up .venv for {name!r}; the first time takes a minute or two", flush=True)
     if not usable():
         create()
     STAMP.write_text(UNFINISHED)
-    if call(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".[{extra}]"):
+    if any(call(PYTHON, "-m", "pip", "install", *PIP, *arguments) for arguments in installations(name)):
         sys.exit("dev.py: .venv could not be set up, see above; the same command tries again")
-    STAMP.write_text(f"{extra} {fingerprint()}")
+    STAMP.write_text(f"{name} {fingerprint(name)}")
+
+
+def installations(name: str) -> "Iterator[tuple[object, ...]]":
+    """Yield the arguments of pip: the locked packages, which include pip itself, then this one.
+
+    The second installs what the lock lacks, too, as while a branch adds a dependency; a test says so.
+    """
+    extras, groups = SETUPS[name]
+    yield "--require-hashes", "-r", lock_file(name)
+    chosen = [argument for group in groups for argument in ("--group", group)]
+    yield ("--no-build-isolation", "-e", f".[{','.join(extras)}]", *chosen)
+
+
+def lock_file(name: str) -> Path:
+    """Return the file that pins a setup."""
+    return REQUIREMENTS / f"{name}.txt"
 
 
 def stamp() -> str:
@@ -370,10 +463,10 @@ def stamp() -> str:
     return STAMP.read_text() if STAMP.exists() else ""
 
 
-def fingerprint() -> str:
-    """Return a hash of what an installation depends on: build file, interpreter, path of the clone."""
-    build_file = (ROOT / "pyproject.toml").read_bytes()
-    return hashlib.sha256(build_file + f"{sys.implementation.cache_tag} {ROOT}".encode()).hexdigest()
+def fingerprint(name: str) -> str:
+    """Return a hash of what a setup depends on: build file, lock, interpreter, path of the clone."""
+    files = (ROOT / "pyproject.toml").read_bytes() + lock_file(name).read_bytes()
+    return hashlib.sha256(files + f"{sys.implementation.cache_tag} {ROOT}".encode()).hexdigest()
 
 
 def usable() -> bool:
