@@ -14,6 +14,7 @@ from django.utils import timezone
 from cf_images.accounts import Account
 from cf_images.background import circuit_breaker, copying, operations, outcomes, places, reserved, timing
 from cf_images.background.circuit_breaker import Admission
+from cf_images.background.database_connections import write_down
 from cf_images.background.destinations import Destination
 from cf_images.background.fetch import FetchError
 from cf_images.background.leases import Claim, LeaseLostError
@@ -59,7 +60,7 @@ def _attempt_or_retry_later(
     except Exception as error:
         # An unforeseen failure must neither come back at once nor keep the other rows from being processed.
         # First the row: where the lease is lost (another worker has stored the image), nothing is wrong.
-        outcomes.retry_later(claimed, error)
+        write_down(partial(outcomes.retry_later, claimed, error))
         logger.exception("Unexpected error; the image is tried again later: %s", claimed.row)
         return False
 

@@ -171,7 +171,10 @@ def claim(model: type[LeasedRow], pks: Collection[int]) -> list[Claim[Any]]:
     page_rows.clear()  # of a request that works itself, as with huey in immediate mode
     # Several rows are locked without waiting for any: two that wait for each other would be a deadlock, also
     # with a visitor's transaction.
-    if len(pks) > 1 and connections[database()].features.has_select_for_update_skip_locked:
+    if not connections[database()].features.has_select_for_update_skip_locked:
+        with transaction.atomic(using=database()):  # all of it or nothing, where reading may find a lock
+            return _claim(model, pks)
+    if len(pks) > 1:
         with transaction.atomic(using=database()):
             return _claim(model, _unlocked(model, pks))
     return _claim(model, pks)

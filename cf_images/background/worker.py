@@ -7,12 +7,14 @@ import random
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
 
 from cf_images.background import attempts, circuit_breaker, heartbeat, outcomes, timing
 from cf_images.background.circuit_breaker import Admission
+from cf_images.background.database_connections import write_down
 from cf_images.background.destinations import Destination, destinations, report_unprocessable
 from cf_images.background.leases import Backlog, Claim, backlogs, due, fix_wrong_times, release_untried
 from cf_images.background.pace import pace_of
@@ -197,8 +199,8 @@ def _try_together(
                 all_done = False
                 break
     finally:
-        outcomes.all_stored(done)
-        release_untried(claims[tried:])
+        write_down(partial(outcomes.all_stored, done))
+        write_down(partial(release_untried, claims[tried:]))
     return tried, all_done
 
 
