@@ -23,46 +23,46 @@ Rows = Callable[[], QuerySet[Transfer]]
 Fill = Callable[[Callable[[], object]], object]
 
 
+class Chosen:
+    """The rows of a command. What comes after it has filled in its own is for the workers: where visitors
+    upload all the time, it would never end. ``newest`` is the key of the last of its own, once it is known.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.newest: int | None = None
+
+    def __call__(self) -> QuerySet[Transfer]:
+        rows = self._rows()
+        return rows if self.newest is None else rows.filter(pk__lte=self.newest)
+
+    def close(self) -> None:
+        """Take no rows that are newer than those there are now."""
+        self.newest = self._rows().order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
 def carry_out(
     command: BaseCommand,
     options: Mapping[str, Any],
-    rows: Rows,
+    chosen: Chosen,
     stop: threading.Event,
     *,
     fill: Fill | None = None,
 ) -> str | None:
-    """Show how far ``rows`` are until they are finished or ``stop`` is set; return why they cannot be.
+    """Show how far the rows are until they are finished or ``stop`` is set; return why they cannot be.
 
     With ``--enqueue`` workers carry them out, else ``--threads`` of this process. ``fill`` gets what it is
     to call after each batch of rows: those of the first are carried out while it fills the others, and all
     rows have the accounts of the first.
     """
     work = _enqueue if options["enqueue"] else _run
-    chosen, fill = _Chosen(rows), fill or _is_filled
+    fill = fill or _is_filled
 
     def fill_once(on_batch: Callable[[], object]) -> None:
         fill(on_batch)
         chosen.close()
 
     return work(command, options, chosen, stop, fill_once)
-
-
-class _Chosen:
-    """The rows of a command, without those that come after it has filled in its own: where visitors upload
-    all the time, it would never end.
-    """
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self._last: int | None = None
-
-    def __call__(self) -> QuerySet[Transfer]:
-        rows = self._rows()
-        return rows if self._last is None else rows.filter(pk__lte=self._last)
-
-    def close(self) -> None:
-        """Take no rows that are newer than those there are now."""
-        self._last = self._rows().order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def _is_filled(on_batch: Callable[[], object]) -> None:

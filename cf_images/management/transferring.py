@@ -116,6 +116,12 @@ def files_left(number: int, *, is_stopped: bool, is_enqueued: bool) -> str:
     return f"{'Stopped: ' if is_stopped else ''}{is_left}. The same command continues."
 
 
+def files_newer(number: int) -> str:
+    """Return that files came while the command ran, and who copies them."""
+    them = "it" if number == 1 else "them"
+    return f"{wording.count(number, 'file')} came meanwhile; the workers copy {them}."
+
+
 def refuse(command: BaseCommand, problems: Problems, reason: str) -> NoReturn:
     """Print what was left behind, and exit with 2, since nothing goes on."""
     for line in problems.lines():

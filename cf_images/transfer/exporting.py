@@ -24,7 +24,7 @@ from cf_images.models import MAX_NAME_LENGTH, State, Transfer
 from cf_images.storage import legacy_names
 from cf_images.transfer import fields
 from cf_images.transfer.fields import Route
-from cf_images.transfer.ledger import new_name, retried, taken_names, waits_for_long
+from cf_images.transfer.ledger import is_newer, new_name, retried, taken_names, waits_for_long
 from cf_images.transfer.lookup import Ledger
 from cf_images.transfer.report import FileProblem, Problems
 
@@ -55,6 +55,7 @@ class Exported:
     stored: int = 0
     renamed: int = 0  # of these, files with another name than rows have
     pending: int = 0
+    newer: int = 0  # pending as well; they came meanwhile, by a mirror, and are for the workers
     size: int = 0  # bytes, as far as known
 
 
@@ -96,14 +97,17 @@ class Export:
         """Return what an export would copy, as pending; nothing is written."""
         return self._counted(problems, is_plan=True)
 
-    def outcome(self, problems: Problems, *, is_stopped: bool = False) -> Exported:
+    def outcome(self, problems: Problems, *, is_stopped: bool = False, newest: int | None = None) -> Exported:
         """Return what was copied, and add what was left behind to ``problems``.
 
-        That includes what has failed and is to be tried again, unless a person stopped before it was.
+        That includes what has failed and is to be tried again, unless a person stopped before it was. Pending
+        rows with a key above ``newest`` came after the ledger was filled.
         """
-        return self._counted(problems, is_plan=False, is_stopped=is_stopped)
+        return self._counted(problems, is_plan=False, is_stopped=is_stopped, newest=newest)
 
-    def _counted(self, problems: Problems, *, is_plan: bool, is_stopped: bool = False) -> Exported:
+    def _counted(
+        self, problems: Problems, *, is_plan: bool, is_stopped: bool = False, newest: int | None = None
+    ) -> Exported:
         found, seen = Exported(), set[str]()
         for images in self._batches():
             known = self._known(images)
@@ -118,6 +122,8 @@ class Export:
                     found.stored += 1
                     found.renamed += row.name != image.name
                     found.size += (row.size or 0) if not is_plan else 0
+                elif is_newer(row, newest):
+                    found.newer += 1
                 else:
                     found.pending += 1
                     found.size += (image.size or 0) if is_plan else 0

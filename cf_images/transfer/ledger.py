@@ -138,19 +138,21 @@ def is_there(name: str, account: Account | None) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """The files of an import as the rows of fields have them: those that are copied, those of them with a new
-    name, and those that are yet to be copied.
-    """
+    """The files of an import as the rows of fields have them."""
 
     stored: int = 0
-    renamed: int = 0
+    renamed: int = 0  # of these, files with another name in the target
     pending: int = 0
+    newer: int = 0  # pending as well; they came meanwhile, by a mirror, and are for the workers
 
 
-def outcome(routes: Iterable[Route], problems: Problems, *, is_stopped: bool = False) -> Outcome:
+def outcome(
+    routes: Iterable[Route], problems: Problems, *, is_stopped: bool = False, newest: int | None = None
+) -> Outcome:
     """Read all rows again, and add to ``problems`` what was left behind; three queries a batch.
 
-    That includes what has failed and is to be tried again, unless a person stopped before it was.
+    That includes what has failed and is to be tried again, unless a person stopped before it was. Pending
+    rows with a key above ``newest`` came after the ledger was filled.
     """
     found, seen = Outcome(), set[int]()
     for route in routes:
@@ -159,8 +161,18 @@ def outcome(routes: Iterable[Route], problems: Problems, *, is_stopped: bool = F
                 # Rows may share a file, and fields, too; a number of 64 bits takes less than the key.
                 if (number := hash(entry.key)) not in seen:
                     seen.add(number)
-                    _count(found, entry, route, problems, is_stopped=is_stopped)
+                    if is_newer(entry.row, newest):
+                        found.newer += 1
+                    else:
+                        _count(found, entry, route, problems, is_stopped=is_stopped)
     return found
+
+
+def is_newer(row: Transfer | None, newest: int | None) -> bool:
+    """Return whether a file is pending and came after the row ``newest``: it is for the workers."""
+    if row is None or newest is None:
+        return False
+    return row.pk > newest and row.is_enqueued and row.state == State.PENDING
 
 
 def _count(found: Outcome, entry: Entry, route: Route, problems: Problems, *, is_stopped: bool) -> None:

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 from cf_images.background.rows import transfers
 from cf_images.background.transfers import new_row
 from cf_images.management import carrying_out, watching
-from cf_images.management.carrying_out import carry_out
+from cf_images.management.carrying_out import Chosen, carry_out
 from cf_images.models import State, Transfer
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def test_rows_that_come_after_a_run_has_ended_are_carried_out(command: Any, runs
         on_batch()
         assert runs[0].ended.wait(10), "it begins with the first batch"
 
-    assert carry_out(command, OPTIONS, transfers, threading.Event(), fill=fill) is None
+    assert carry_out(command, OPTIONS, Chosen(transfers), threading.Event(), fill=fill) is None
     assert runs[0].count >= 2
 
 
@@ -63,7 +63,7 @@ def test_a_run_waits_for_the_first_rows(command: Any, runs: list[Run]) -> None:
     def fill(_: Callable[[], object]) -> None:
         assert not runs[0].ended.wait(0.05)
 
-    carry_out(command, OPTIONS, transfers, threading.Event(), fill=fill)
+    carry_out(command, OPTIONS, Chosen(transfers), threading.Event(), fill=fill)
     assert runs[0].count == 1
 
 
@@ -74,14 +74,14 @@ def test_an_error_while_rows_are_filled_in_ends_the_run(command: Any, runs: list
 
     stop = threading.Event()
     with pytest.raises(ValueError, match="disk full"):
-        carry_out(command, OPTIONS, transfers, stop, fill=fill)
+        carry_out(command, OPTIONS, Chosen(transfers), stop, fill=fill)
     assert stop.is_set()
 
 
 def test_a_stop_is_not_followed_by_another_run(command: Any, runs: list[Run]) -> None:
     stop = threading.Event()
     stop.set()
-    carry_out(command, OPTIONS, transfers, stop)
+    carry_out(command, OPTIONS, Chosen(transfers), stop)
     assert runs[0].count == 0
 
 
@@ -93,7 +93,7 @@ def test_workers_are_waited_for_only_where_they_have_the_rows(
     new_row(source="default", target="/copies", source_name="a.png", name="a.png", is_enqueued=False).save()
     stop, looks = threading.Event(), iter(range(100))
     monkeypatch.setattr(stop, "wait", lambda _: next(looks) == 50)
-    carry_out(command, {**OPTIONS, "enqueue": True}, transfers, stop)
+    carry_out(command, {**OPTIONS, "enqueue": True}, Chosen(transfers), stop)
     assert next(looks) == 0
 
 
@@ -111,7 +111,7 @@ def test_rows_of_a_site_in_use_do_not_keep_a_command_from_ending(command: Any, r
         assert runs[0].ended.wait(10)
         _row("filled.png")
 
-    carry_out(command, {**OPTIONS, "verbosity": 0}, transfers, threading.Event(), fill=fill)
+    carry_out(command, {**OPTIONS, "verbosity": 0}, Chosen(transfers), threading.Event(), fill=fill)
     _row("late.png")
     assert [row.name for row in runs[0].rows()] == ["filled.png"]
 
@@ -130,10 +130,10 @@ def test_workers_are_not_waited_for_because_of_rows_of_a_site_in_use(
         return False
 
     monkeypatch.setattr(stop, "wait", wait)
-    carry_out(command, {**OPTIONS, "enqueue": True}, transfers, stop)
+    carry_out(command, {**OPTIONS, "enqueue": True}, Chosen(transfers), stop)
 
 
 def test_a_command_without_rows_does_not_wait_for_those_of_others(command: Any, runs: list[Run]) -> None:
-    carry_out(command, OPTIONS, transfers, threading.Event())
+    carry_out(command, OPTIONS, Chosen(transfers), threading.Event())
     _row("late.png")
     assert not runs[0].rows()

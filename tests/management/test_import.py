@@ -21,8 +21,9 @@ from django.db import router
 from django.db.models import signals
 from PIL import Image
 
-from cf_images.background.transfers import transfers
+from cf_images.background.transfers import new_row, transfers
 from cf_images.management import watching
+from cf_images.management.subcommands import import_
 from cf_images.models import State
 from cf_images.transfer import ledger
 from tests.app.models import Album, Page, Photo, Picture, Profile
@@ -532,6 +533,25 @@ class TestStopping:
         assert "Stopped: 20 files are left. The same command continues." in ran.err
         assert Ran(PROFILES).status == 0
         assert len(ids(cloudflare)) == 20
+
+    def test_what_a_mirror_adds_meanwhile_is_not_left_behind(
+        self, put: Any, cloudflare: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put("a.png", seed=1)
+        real = import_.carry_out
+
+        def carry_out(*arguments: Any, **options: Any) -> Any:
+            problem = real(*arguments, **options)
+            for seed, name in ((2, "late.png"), (3, "later.png")):
+                put(name, seed=seed)
+                new_row(source="default", target="cloudflare_images", source_name=name, name=name).save()
+            return problem
+
+        monkeypatch.setattr(import_, "carry_out", carry_out)
+        ran = Ran(PROFILES)
+        assert ran.status == 0, ran
+        assert "2 files came meanwhile; the workers copy them." in ran.out
+        assert ids(cloudflare) == {"a.png"}
 
     def test_two_at_once_share_the_work(self, put: Any, cloudflare: Any) -> None:
         for seed in range(30):

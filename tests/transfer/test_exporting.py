@@ -23,8 +23,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from cf_images.background import pace, timing, worker, writing
-from cf_images.background.transfers import transfers
+from cf_images.background.transfers import new_row, transfers
 from cf_images.management import watching
+from cf_images.management.subcommands import export
 from cf_images.models import State, Transfer
 from cf_images.transfer import fields
 from cf_images.transfer.exporting import Export, can_be_file
@@ -397,6 +398,25 @@ def test_what_has_failed_and_is_tried_again_is_said(
     assert status == 1
     assert "1 file is left. The same command continues." in text
     assert "'a.png' (app.Profile.image): Cloudflare does not respond." in text
+
+
+def test_what_a_mirror_adds_meanwhile_is_not_left_behind(
+    run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_at_cloudflare("a.png")
+    real = export.carry_out
+
+    def carry_out(*arguments: Any, **options: Any) -> Any:
+        problem = real(*arguments, **options)
+        stored_at_cloudflare("late.png")
+        new_row(source=ALIAS, target=str(out), source_name="late.png", name="late.png").save()
+        return problem
+
+    monkeypatch.setattr(export, "carry_out", carry_out)
+    status, text = run("export", "--directory", out)
+    assert status == 0, text
+    assert "1 file came meanwhile; the workers copy it." in text
+    assert os.listdir(out) == ["a.png"]
 
 
 def test_workers_have_a_rate_of_their_own(run: Any, out: Path) -> None:

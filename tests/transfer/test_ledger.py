@@ -322,6 +322,22 @@ class TestOutcome:
             assert ledger.outcome([route], problems, is_stopped=is_stopped).pending == 1
             assert [problem.name for problem in problems.first] == listed
 
+    def test_what_came_meanwhile_is_for_the_workers(self, route: Route) -> None:
+        """As by a mirror; another command may have filled in rows, too, and works on them itself."""
+        add("a.png")
+        fill(route)
+        newest = row("a.png").pk
+        add("late.png", "rejected.png")
+        fill(route, is_enqueued=True)
+        add("of-another-command.png")
+        fill(route)
+        settle("rejected.png", State.REJECTED, last_error="The file is empty.")
+        problems = Problems()
+        found = ledger.outcome([route], problems, newest=newest)
+        assert (found.pending, found.newer) == (2, 1)
+        assert [problem.name for problem in problems.first] == ["rejected.png"]
+        assert ledger.outcome([route], Problems()).pending == 3
+
     def test_files_of_rows_that_are_gone_do_not_count(self, route: Route) -> None:
         add("a.png", "b.png")
         fill(route)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,13 +16,14 @@ from django.core.management.base import BaseCommand, CommandParser
 from cf_images.background import places, wording
 from cf_images.management import watching
 from cf_images.management.arguments import add_fields, add_place, place_of
-from cf_images.management.carrying_out import carry_out
+from cf_images.management.carrying_out import Chosen, carry_out
 from cf_images.management.output import one_line, write, write_problem
 from cf_images.management.transferring import (
     add_copying,
     check_rate,
     could_not_run,
     files_left,
+    files_newer,
     finish,
     refuse,
 )
@@ -130,11 +132,16 @@ def _export(
         for export in exports:
             export.fill(is_enqueued=options["enqueue"], stop=stop, on_batch=on_batch if is_early else bool)
 
-    refusal = carry_out(command, options, lambda: ledger.rows_of(routes), stop, fill=fill)
-    found = _sum(export.outcome(problems, is_stopped=stop.is_set()) for export in exports)
+    chosen = Chosen(partial(ledger.rows_of, routes))
+    refusal = carry_out(command, options, chosen, stop, fill=fill)
+    found = _sum(
+        export.outcome(problems, is_stopped=stop.is_set(), newest=chosen.newest) for export in exports
+    )
     if options["verbosity"]:
         there = f"{wording.count(found.stored, 'file')} {'is' if found.stored == 1 else 'are'} in the target"
         write(command, f"{there} ({in_words(found.size)}).")
+        if found.newer:
+            write(command, files_newer(found.newer))
     place, is_enqueued = place_of(options) or "", options["enqueue"]
     for line in _left(found, problems, place, is_stopped=stop.is_set(), is_enqueued=is_enqueued):
         write_problem(command, one_line(line))
@@ -164,5 +171,6 @@ def _sum(parts: Iterator[Exported]) -> Exported:
         total.stored += part.stored
         total.renamed += part.renamed
         total.pending += part.pending
+        total.newer += part.newer
         total.size += part.size
     return total

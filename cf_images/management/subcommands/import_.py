@@ -8,6 +8,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -19,13 +20,14 @@ from cf_images.background import wording
 from cf_images.background.copying import CopyOptions
 from cf_images.images.converting import TARGETS
 from cf_images.management import watching
-from cf_images.management.carrying_out import carry_out
+from cf_images.management.carrying_out import Chosen, carry_out
 from cf_images.management.output import one_line, write, write_problem
 from cf_images.management.transferring import (
     add_copying,
     check_rate,
     could_not_run,
     files_left,
+    files_newer,
     finish,
     refuse,
 )
@@ -179,18 +181,15 @@ def _import(
     for route in routes:
         _check_credentials(route, is_enqueued=options["enqueue"])
     before = ledger.totals(routes)
-    refusal = carry_out(
-        command,
-        options,
-        lambda: ledger.rows_of(routes),
-        stop,
-        fill=lambda on_batch: _fill(options, routes, stop, on_batch),
-    )
+    chosen = Chosen(partial(ledger.rows_of, routes))
+    refusal = carry_out(command, options, chosen, stop, fill=partial(_fill, options, routes, stop))
     if options["dimensions"] and not stop.is_set():
         filled = sum(map(dimensions.fill, routes))
         say(f"The dimensions of {wording.count(filled, 'row')} were filled in.")
-    found, after = ledger.outcome(routes, problems, is_stopped=stop.is_set()), ledger.totals(routes)
-    say(_summary(found, before, after, monotonic() - began))
+    found = ledger.outcome(routes, problems, is_stopped=stop.is_set(), newest=chosen.newest)
+    say(_summary(found, before, ledger.totals(routes), monotonic() - began))
+    if found.newer:
+        say(files_newer(found.newer))
     _write_left(command, found, problems, is_stopped=stop.is_set(), is_enqueued=options["enqueue"])
     if refusal:
         refuse(command, problems, refusal)
