@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -57,9 +58,9 @@ def all_stored(images: Sequence[Stored]) -> None:
     done: set[int] = set()
     plain = {image.claim.row.pk: image for image in images if image.is_plain}
     copied = {image.claim.row.pk: image for image in images if image.is_transfer}
-    for together, write in ((plain, _stored_together), (copied, _transfers_together)):
+    for together in (plain, copied):
         if len(together) > 1:
-            done |= write(together)
+            done |= _stored_together(together)
     for image in images:
         if image.claim.row.pk not in done:
             try:
@@ -69,40 +70,46 @@ def all_stored(images: Sequence[Stored]) -> None:
 
 
 def _stored_together(images: Mapping[int, Stored]) -> set[int]:
-    """Return the keys of the rows that were written; all of them have one lease, and change alike."""
-    using, lease = database(), next(iter(images.values())).claim.row.lease
-    rows = uploads().filter(pk__in=images, lease=lease, state=State.PENDING)
-    with transaction.atomic(using=using):
-        pks = _unlocked(rows, images)
-        if not pks or rows.filter(pk__in=pks).update(**_stored_columns()) != len(pks):
-            transaction.set_rollback(True, using=using)  # each by itself will say which
-            return set()
-        chunks.delete(pks, using=using)
-        for pk in pks:
-            row = images[pk].claim.row
-            row.state = State.STORED
-            transaction.on_commit(partial(_send_stored, row), using=using, robust=True)
+    """Return the keys of the rows that were written; all of them are of one table, and have one lease."""
+    using, row = database(), next(iter(images.values())).claim.row
+    table = uploads() if isinstance(row, Upload) else transfers()
+    rows = table.filter(pk__in=images, lease=row.lease, state=State.PENDING)
+    try:
+        with transaction.atomic(using=using):
+            pks = _unlocked(rows, images)
+            if not pks or rows.filter(pk__in=pks).update(**_stored_columns()) != len(pks):
+                transaction.set_rollback(True, using=using)  # each by itself will say which
+                return set()
+            if isinstance(row, Upload):
+                chunks.delete(pks, using=using)
+            else:
+                _write_columns(images[pk] for pk in pks)
+            for pk in pks:
+                images[pk].claim.row.state = State.STORED
+                transaction.on_commit(partial(_count_stored, images[pk].claim.row), using=using, robust=True)
+    except DatabaseError:
+        return set()  # each by itself will say which
     return pks
 
 
-def _transfers_together(images: Mapping[int, Stored]) -> set[int]:
-    """Return the keys of the rows that were written, each with columns of its own."""
-    using, lease = database(), next(iter(images.values())).claim.row.lease
-    rows = transfers().filter(pk__in=images, lease=lease, state=State.PENDING)
-    done: set[int] = set()
-    try:
-        with transaction.atomic(using=using):
-            for pk in sorted(_unlocked(rows, images)):  # in one order: no two wait for each other
-                image = images[pk]
-                columns = {"remote_id": image.remote_id, **image.columns, **_stored_columns()}
-                if image.claim.rows.filter(state=State.PENDING).update(**columns):
-                    done.add(pk)
-    except DatabaseError:
-        return set()  # each by itself will say which
-    for pk in done:
-        images[pk].claim.row.state = State.STORED
-        activity.count("stored")
-    return done
+def _write_columns(images: Iterable[Stored]) -> None:
+    """Write what differs between files whose rows this transaction has changed already."""
+    written, columns = [], set[str]()
+    for image in images:
+        row, found = copy(image.claim.row), {"remote_id": image.remote_id, **image.columns}
+        for column, value in found.items():
+            setattr(row, column, value)
+        written.append(row)
+        columns.update(found)
+    # The rows are there, and locked: this updates them, in half the time of an UPDATE for each.
+    # bulk_update() would take longer than that.
+    has_target = connections[database()].features.supports_update_conflicts_with_target
+    transfers().bulk_create(
+        written,
+        update_conflicts=True,
+        unique_fields=["pk"] if has_target else None,
+        update_fields=sorted(columns),
+    )
 
 
 def _unlocked(rows: QuerySet[Any], images: Mapping[int, Stored]) -> set[int]:
@@ -136,9 +143,7 @@ def stored(image: Stored) -> None:
                 setattr(row, column, value)
             if isinstance(row, Upload):
                 chunks.delete([row.pk], using=using)
-                transaction.on_commit(partial(_send_stored, row), using=using, robust=True)
-            else:
-                transaction.on_commit(partial(activity.count, "stored"), using=using, robust=True)
+            transaction.on_commit(partial(_count_stored, row), using=using, robust=True)
             return
     claim.release(remote_id=image.remote_id)
 
@@ -225,8 +230,10 @@ def _evidence(error: Exception) -> dict[str, Any]:
     }
 
 
-def _send_stored(row: Upload) -> None:
+def _count_stored(row: Upload | Transfer) -> None:
     activity.count("stored")
+    if isinstance(row, Transfer):
+        return
     image_stored.send_robust(
         sender=Upload,
         name=row.name,

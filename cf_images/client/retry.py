@@ -84,11 +84,7 @@ def _is_unclear(outcome: Response | TransportFailure, error: CloudflareImagesErr
     return isinstance(error, CloudflareUnavailableError) and not isinstance(error, RateLimitedError)
 
 
-def _retrying(attempts: int) -> stamina.RetryingCaller:
-    # Without a timeout of its own: Attempts.backoff keeps the time.
-    return stamina.RetryingCaller(
-        attempts=attempts, timeout=None, wait_initial=0.2, wait_max=MAX_PAUSE, wait_jitter=0.3
-    )
-
-
-WITH_RETRY, ONCE = _retrying(ATTEMPTS), _retrying(1)
+# Without a timeout of its own: Attempts.backoff keeps the time.
+RETRYING = stamina.RetryingCaller(
+    attempts=ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=MAX_PAUSE, wait_jitter=0.3
+)

@@ -169,7 +169,6 @@ def test_no_repr_shows_a_secret(client: CloudflareImagesClient) -> None:
     values = [
         client,
         client._token,
-        client._retrying,
         DirectUpload(id="one", upload_url=f"https://up{UPLOAD_PATH}"),
         BatchToken(token=TOKEN, expires_at=None),
     ]
