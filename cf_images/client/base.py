@@ -76,7 +76,6 @@ class BaseClient:
 
     def _run(self, attempts: Attempts[T]) -> T:
         attempts.pace = self._pace
-        # Through stamina, a single attempt would take half a millisecond longer.
         return RETRYING(attempts.backoff, attempts.attempt) if self._retry else attempts.attempt()
 
     def _delete(self, path: str) -> None:
