@@ -101,8 +101,8 @@ def _write_columns(images: Iterable[Stored]) -> None:
             setattr(row, column, value)
         written.append(row)
         columns.update(found)
-    # The rows are there, and locked: this updates them, in half the time of an UPDATE for each.
-    # bulk_update() would take longer than that.
+    # The rows are there, and locked: this updates them, in little more than half the time of an UPDATE for
+    # each. bulk_update() would take longer than these.
     has_target = connections[database()].features.supports_update_conflicts_with_target
     transfers().bulk_create(
         written,
