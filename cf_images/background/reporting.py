@@ -84,17 +84,21 @@ class Status:
 
     def idle_problem(self, limit: timedelta = IDLE) -> str:
         """Return a sentence where no worker is active although work is due, else an empty string."""
-        if self.idle is None or self.idle <= limit or self.oldest_due_at is None:
-            return ""
-        last = self.last_processed_at
-        since = f"since {wording.moment(last)}" if last else "yet"
-        due_since = wording.moment(self.oldest_due_at)
-        return f"No worker has processed anything {since}, although work has been due since {due_since}."
+        return idle_problem(self.oldest_due_at, self.last_processed_at, limit)
 
 
 def idle(due_at: datetime | None, last_processed_at: datetime | None) -> timedelta | None:
     """Return for how long work that is due since ``due_at`` has had no worker."""
     return _age(due_at and max(due_at, last_processed_at or due_at))
+
+
+def idle_problem(due_at: datetime | None, last: datetime | None, limit: timedelta) -> str:
+    """Return a sentence where work that is due since ``due_at`` has had no worker for ``limit``."""
+    length = idle(due_at, last)
+    if due_at is None or length is None or length <= limit:
+        return ""
+    since, due_since = f"since {wording.moment(last)}" if last else "yet", wording.moment(due_at)
+    return f"No worker has processed anything {since}, although work has been due since {due_since}."
 
 
 def status() -> Status:

@@ -117,5 +117,6 @@ def _enqueue(
         # What a command left behind, and no row refers to any more, is for no worker: it would never end.
         return rows().filter(is_enqueued=True)
 
-    watching.watch(command, enqueued, watching.is_set(stop), is_quiet=not options["verbosity"])
+    is_quiet = not options["verbosity"]
+    watching.watch(command, enqueued, watching.is_set(stop), is_quiet=is_quiet, has_workers=True)
     return None

@@ -16,13 +16,14 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.db.models import QuerySet
 from tqdm import tqdm
 
-from cf_images.background import wording
-from cf_images.background.reporting import paused_accounts
+from cf_images.background import heartbeat, wording
+from cf_images.background.reporting import idle_problem, oldest_due_at, paused_accounts
 from cf_images.background.rows import is_unfinished
 from cf_images.management.output import one_line, write, write_problem
 from cf_images.models import Transfer
 
 BAR_SECONDS, LINE_SECONDS = 1.0, 10.0  # between two looks at the database, on a terminal and elsewhere
+_IDLE = timedelta(minutes=2)  # the sweep wakes a worker each minute
 
 
 @contextmanager
@@ -57,10 +58,12 @@ def watch(
     wait: Callable[[float], bool],
     *,
     is_quiet: bool = False,
+    has_workers: bool = False,
 ) -> None:
     """Show how many of ``rows`` are finished, until ``wait`` returns ``True`` or none is left.
 
-    ``wait`` returns at once, or after the seconds that it gets. A bar on a terminal, else lines.
+    ``wait`` returns at once, or after the seconds that it gets. A bar on a terminal, else lines; both say
+    why nothing goes on, with ``has_workers`` also that none is active.
     """
     is_terminal = sys.stderr.isatty()
     total = left = _left(rows) or 0
@@ -74,9 +77,10 @@ def watch(
                 continue
             before, left = left, found
             bar.update(before - left)
-            bar.set_postfix_str(one_line(_pause()), refresh=False)
+            hindrance = one_line(_hindrance(has_workers=has_workers))
+            bar.set_postfix_str(hindrance, refresh=False)
             if left and not (is_quiet or is_terminal):
-                write(command, one_line(_line(total, left, time.monotonic() - began)))
+                write(command, f"{_line(total, left, time.monotonic() - began)} {hindrance}".rstrip())
         bar.update(left - (_left(rows) or 0) if left else 0)
 
 
@@ -95,11 +99,14 @@ def _line(total: int, left: int, seconds: float) -> str:
     if done and seconds > 0:
         remaining = timedelta(seconds=left * seconds / done)
         line += f", {done / seconds:,.1f} a second, about {wording.duration(remaining)} left"
-    return f"{line}. {_pause()}".rstrip()
+    return f"{line}."
 
 
-def _pause() -> str:
-    return " ".join(map(str, paused_accounts()))
+def _hindrance(*, has_workers: bool) -> str:
+    found = [*map(str, paused_accounts())]
+    if has_workers and (problem := idle_problem(oldest_due_at(), heartbeat.last_seen(), _IDLE)):
+        found.append(problem)
+    return " ".join(found)
 
 
 def is_set(stop: threading.Event) -> Callable[[float], bool]:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from cf_images.background import circuit_breaker
 from cf_images.background.transfers import new_row, transfers
 from cf_images.management import watching
-from cf_images.models import CircuitBreaker
+from cf_images.models import CircuitBreaker, Worker
 
 
 @pytest.fixture
@@ -89,6 +89,22 @@ def test_a_pause_of_the_account_is_said(command: Any, rows: Any, settings: Any) 
     watching.watch(command, rows, finishing(1))
     assert "are paused until" in printed(command)
     assert circuit_breaker.RATE_LIMITED in printed(command)
+
+
+def test_a_worker_that_is_missing_is_said(command: Any, rows: Any) -> None:
+    rows().update(created_at=timezone.now() - timedelta(minutes=3))
+    watching.watch(command, rows, finishing(0), has_workers=True)
+    assert "No worker has processed anything yet, although work has been due since" in printed(command)
+
+
+@pytest.mark.parametrize("case", ["has just begun", "is not the workers'", "has a worker"])
+def test_a_worker_is_not_missed_where_work(case: str, command: Any, rows: Any) -> None:
+    due_at = timezone.now() - timedelta(minutes=1 if case == "has just begun" else 3)
+    rows().update(created_at=due_at)
+    if case == "has a worker":
+        Worker.objects.create(name="one", seen_at=timezone.now(), worked_at=timezone.now())
+    watching.watch(command, rows, finishing(0), has_workers=case != "is not the workers'")
+    assert printed(command).splitlines() == ["4 files to copy.", "0 of 4 files."]
 
 
 def test_a_database_that_is_away_for_a_moment_is_waited_for(command: Any, rows: Any) -> None:
