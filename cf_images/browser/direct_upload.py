@@ -42,7 +42,7 @@ class DirectUpload(UploadedFile):
 
         return Image.open(self._original())
 
-    def open(self, mode: str | None = None) -> DirectUpload:  # type: ignore[override]
+    def open(self, mode: str | None = None) -> DirectUpload:  # type: ignore[override]  # fewer arguments
         """Start again at the first byte, also after ``close()``."""
         if mode not in (None, "rb"):
             raise ValueError(f"An upload is read as bytes and never changed: mode {mode!r}.")

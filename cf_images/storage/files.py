@@ -22,7 +22,7 @@ class CloudflareImagesFile(File):  # type: ignore[type-arg]  # generic for mypy 
         super().__init__(fetch(), name)
         self.mode = "rb"
 
-    def open(self, mode: str | None = None) -> CloudflareImagesFile:  # type: ignore[override]
+    def open(self, mode: str | None = None) -> CloudflareImagesFile:  # type: ignore[override]  # fewer arguments
         """Start again at the first byte, also after ``close()``."""
         if mode not in (None, "rb"):
             raise ValueError(f"Images at Cloudflare are read as bytes and never changed: mode {mode!r}.")
